@@ -89,7 +89,9 @@ impl fmt::Display for AttoFil {
 
 /// Text that is no amount of money.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no amount; write it like 0.02 FIL, 5 nanoFIL or 100 attoFIL, without fractions of an attoFIL")]
+#[error(
+    "{0:?} is no amount; write it like 0.02 FIL, 5 nanoFIL or 100 attoFIL, without fractions of an attoFIL"
+)]
 pub struct ParseMoneyError(pub(crate) String);
 
 /// Reads the attoFIL of one `unit`, or nothing where the word is no unit of money.
@@ -145,11 +147,9 @@ mod tests {
             ("0.02 FIL", 20_000_000_000_000_000),
             ("5nanoFIL", 5_000_000_000),
             ("7 attofil", 7),
-            (
-            (".5 aFIL.", 0),
         ];
-        for (text, atto) in &table[..5] {
-            assert_eq!(text.parse(), Ok(AttoFil(*atto)), "{text}");
+        for (text, atto) in table {
+            assert_eq!(text.parse(), Ok(AttoFil(atto)), "{text}");
         }
         for text in ["0.5 attoFIL", "", "-1", "1e3", "0.0000000000000000001", ".5 aFIL.", "1 EUR"] {
             assert!(text.parse::<AttoFil>().is_err(), "{text}");

@@ -1,1 +1,8 @@
-//! See the manifest: this room is being furnished.
+//! The daemon: one swarm loop, a few tasks around it, a control API on a unix socket.
+//!
+//! Only this crate owns sockets, clocks and disks at run time; the rooms below it hold rules without I/O.
+
+pub mod config;
+pub mod net;
+pub mod rpc_server;
+pub mod trade;

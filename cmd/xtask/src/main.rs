@@ -1,2 +1,54 @@
-//! Stub.
-fn main() {}
+//! `cargo xtask`: the house rules as a program, and the drivers that gather evidence from the real binary.
+//!
+//! It exists so that a rule which matters is a failing command and not a paragraph somebody forgot.
+//! It never edits a file of the workspace and never talks to anything but loopback.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore runner reports on its terminal")]
+
+mod bench_transfer;
+mod check;
+mod crash;
+mod finding;
+mod flag;
+mod fleet;
+mod layers;
+mod links;
+mod manifest;
+mod market;
+mod sample;
+mod source;
+mod tree;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  check             layers, size budgets, clocks and tasks, names, links: exit 1 on any finding
+  bench transfer    two daemons on loopback: put, commit, paid get, settle
+      [--size 1GiB] [--price \"0.01 FIL/GiB\"] [--repeat 1] [--pop PATH] [--dir DIR] [--json]
+  crash             kill -9 of either side in the middle of a paid get
+      [--rounds 10] [--size 512MiB] [--price \"0.01 FIL/GiB\"] [--pop PATH] [--dir DIR] [--json]
+
+--pop names a built binary (default: built with cargo, release); --dir is where repos and files are made.";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["check"] => check::run(),
+        ["bench", "transfer", flags @ ..] => bench_transfer::run(flags),
+        ["crash", flags @ ..] => crash::run(flags),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -35,7 +35,16 @@ struct Round {
     side: Side,
     after: Duration,
     attempts: u32,
+    books: Books,
+}
+
+/// Both sides' books after one kill, against what the content costs.
+#[derive(Debug, Clone, Copy)]
+struct Books {
+    /// Paid beyond the cost: blocks paid for and lost with the kill.
     overpaid: AttoFil,
+    /// Not paid of the cost: blocks that came before the kill and whose voucher did not go out any more.
+    underpaid: AttoFil,
     /// Signed by the client, not seen by the provider: at most one interval, made good by the next voucher.
     unclaimed: AttoFil,
 }
@@ -103,9 +112,9 @@ fn round(market: &mut Market, number: u32, plan: Plan, side: Side) -> Result<Rou
         let paid_before = Market::best(&market.client)?;
         let hit = disturb(market, &published, &name, plan, side)?;
         if let Some((after, attempts)) = hit {
-            let (overpaid, unclaimed) = audit(market, &published, plan.price, paid_before)?;
+            let books = audit(market, &published, plan.price, paid_before)?;
             clear(market, &published, &name)?;
-            return Ok(Round { side, after, attempts, overpaid, unclaimed });
+            return Ok(Round { side, after, attempts, books });
         }
         clear(market, &published, &name)?;
     }
@@ -173,23 +182,29 @@ fn same(market: &Market, published: &Published, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Compares both sides' books after one kill; returns what was overpaid and what the provider has not seen.
-fn audit(
-    market: &Market,
-    published: &Published,
-    price: PricePerByte,
-    paid_before: AttoFil,
-) -> Result<(AttoFil, AttoFil)> {
+/// Compares both sides' books after one kill with each other and with the cost.
+fn audit(market: &Market, published: &Published, price: PricePerByte, paid_before: AttoFil) -> Result<Books> {
     let signed = Market::best(&market.client)?;
     let held = Market::best(&market.provider)?;
     ensure!(signed >= held, "the provider holds vouchers over {held}, the client knows of {signed}");
     let paid = signed.checked_sub(paid_before)?;
     let cost = price.cost_of(published.size)?;
-    ensure!(paid >= cost, "paid {paid} for content that costs {cost}");
-    let overpaid = paid.checked_sub(cost)?;
-    let limit = price.cost_of(INTERVAL)?;
-    ensure!(overpaid <= limit, "overpaid {overpaid}, one interval is {limit}");
-    Ok((overpaid, signed.checked_sub(held)?))
+    let interval = price.cost_of(INTERVAL)?;
+    let books = Books {
+        overpaid: paid.saturating_sub(cost),
+        underpaid: cost.saturating_sub(paid),
+        unclaimed: signed.checked_sub(held)?,
+    };
+    ensure!(books.overpaid <= interval, "overpaid {}, one interval is {interval}", books.overpaid);
+    ensure!(
+        books.unclaimed <= interval,
+        "{} signed but not held, one interval is {interval}",
+        books.unclaimed
+    );
+    // The provider sends at most two intervals ahead of payment.
+    let exposure = interval.checked_add(interval)?;
+    ensure!(books.underpaid <= exposure, "underpaid {}, the exposure is {exposure}", books.underpaid);
+    Ok(books)
 }
 
 /// Removes a round's files, so that rounds do not add up on disk.
@@ -204,7 +219,7 @@ fn path_text(path: &std::path::Path) -> Result<&str> {
 }
 
 fn print(rounds: &[Round], as_json: bool) {
-    let equal_books = rounds.iter().filter(|round| round.unclaimed.is_zero()).count();
+    let equal_books = rounds.iter().filter(|round| round.books.unclaimed.is_zero()).count();
     if as_json {
         let rounds: Vec<_> = rounds
             .iter()
@@ -213,24 +228,21 @@ fn print(rounds: &[Round], as_json: bool) {
                     "killed": format!("{:?}", round.side).to_lowercase(),
                     "after_s": round.after.as_secs_f64(),
                     "gets": round.attempts,
-                    "overpaid_atto": round.overpaid.to_atto_string(),
-                    "unclaimed_atto": round.unclaimed.to_atto_string(),
+                    "overpaid_atto": round.books.overpaid.to_atto_string(),
+                    "underpaid_atto": round.books.underpaid.to_atto_string(),
+                    "unclaimed_atto": round.books.unclaimed.to_atto_string(),
                 })
             })
             .collect();
         println!("{}", json!({ "rounds": rounds, "equal_books": equal_books }));
         return;
     }
-    println!("killed      after s   gets   overpaid             not claimed");
+    println!("killed      after s   gets   overpaid / underpaid / not claimed");
     for round in rounds {
         let side = format!("{:?}", round.side).to_lowercase();
-        println!(
-            "{side:<10}{:>9.3}{:>7}   {:<20} {}",
-            round.after.as_secs_f64(),
-            round.attempts,
-            round.overpaid.to_string(),
-            round.unclaimed
-        );
+        let Books { overpaid, underpaid, unclaimed } = round.books;
+        let after = round.after.as_secs_f64();
+        println!("{side:<10}{after:>9.3}{:>7}   {overpaid} / {underpaid} / {unclaimed}", round.attempts);
     }
     println!("{} rounds: content equal, no voucher lost, books equal in {equal_books}", rounds.len());
 }

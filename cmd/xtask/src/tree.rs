@@ -14,9 +14,11 @@ pub(crate) struct Tree {
 
 impl Tree {
     /// Lists the tracked files and those not ignored, so that a finding shows before the commit.
+    ///
+    /// A checkout that belongs to another user, as in many containers, is read all the same.
     pub(crate) fn open(root: &Path) -> Result<Self> {
         let output = Command::new("git")
-            .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+            .args(["-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"])
             .current_dir(root)
             .output()
             .context("git ls-files")?;

@@ -36,6 +36,14 @@ pub(crate) fn run() -> Result<bool> {
     let tree = Tree::open(&root)?;
 
     let mut findings = layers::check(&packages);
+    if metadata.workspace_default_packages().len() != packages.len() {
+        findings.push(Finding::failure(
+            "Cargo.toml",
+            "members",
+            "default-members leaves out a member",
+            "list every member in both: `cargo test` in the root must test everything",
+        ));
+    }
     findings.extend(check_manifests(&tree)?);
     findings.extend(check_sources(&tree, &packages)?);
     findings.extend(check_documents(&tree)?);
@@ -68,14 +76,22 @@ fn check_manifests(tree: &Tree) -> Result<Vec<Finding>> {
 }
 
 fn check_sources(tree: &Tree, packages: &[Package]) -> Result<Vec<Finding>> {
-    let mut findings = Vec::new();
+    let mut sources = Vec::new();
     for path in tree.ending(".rs") {
-        let text = tree.text(path)?.unwrap_or_default();
-        findings.extend(source::check_size(path, &text));
-        findings.extend(source::check_header(path, &text));
-        findings.extend(source::check_names(path, &text));
+        sources.push((path, tree.text(path)?.unwrap_or_default()));
+    }
+    let tests: Vec<String> =
+        sources.iter().flat_map(|(path, text)| source::test_modules(path, text)).collect();
+    let mut findings = Vec::new();
+    for (path, text) in &sources {
+        findings.extend(source::check_names(path, text));
+        if source::is_test_file(path) || is_below(path, &tests) {
+            continue;
+        }
+        findings.extend(source::check_size(path, text));
+        findings.extend(source::check_header(path, text));
         if is_below_tasks(path, packages) {
-            findings.extend(source::check_tasks(path, &text));
+            findings.extend(source::check_tasks(path, text));
         }
     }
     for path in tree.files().filter(|path| !path.starts_with(FOREIGN)) {
@@ -84,6 +100,12 @@ fn check_sources(tree: &Tree, packages: &[Package]) -> Result<Vec<Finding>> {
         }
     }
     Ok(findings)
+}
+
+/// Returns whether `path` is one of `modules` or a module inside one.
+fn is_below(path: &str, modules: &[String]) -> bool {
+    let rest = |module: &String| path.strip_prefix(module.as_str()).map(str::to_owned);
+    modules.iter().filter_map(rest).any(|rest| rest == ".rs" || rest.starts_with('/'))
 }
 
 /// Returns whether the crate that owns `path` must stay free of clocks and tasks.
@@ -143,6 +165,14 @@ mod tests {
         assert!(is_below_tasks("wallet/keys/src/lib.rs", &packages()));
         assert!(!is_below_tasks("wallet/chain/src/http.rs", &packages()));
         assert!(!is_below_tasks("node/src/daemon.rs", &packages()));
+    }
+
+    #[test]
+    fn test_module_covers_its_file_and_its_folder() {
+        let modules = ["a/src/simulation".to_owned()];
+        assert!(is_below("a/src/simulation.rs", &modules));
+        assert!(is_below("a/src/simulation/link.rs", &modules));
+        assert!(!is_below("a/src/simulations.rs", &modules));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Dead relative links and dead anchors in the documents.
+//! Dead relative links, dead anchors and dead `folder/paths` in the documents.
 //!
 //! Links to other hosts are not followed: the gate passes without a network.
 
@@ -8,6 +8,12 @@ use crate::finding::Finding;
 
 /// A document by its path relative to the workspace.
 pub(crate) type Documents = HashMap<String, String>;
+
+/// The folders at the top; what a document names below them must exist.
+const FOLDERS: &[&str] = &["cmd/", "node/", "exchange/", "wallet/", "testdata/", "docs/"];
+
+/// Tells what was, so it may name what is gone.
+const HISTORY: &str = "CHANGELOG.md";
 
 /// Returns every relative link of `documents` whose file (asked with `exists`) or anchor is missing.
 pub(crate) fn check(documents: &Documents, exists: &dyn Fn(&str) -> bool) -> Vec<Finding> {
@@ -19,8 +25,26 @@ pub(crate) fn check(documents: &Documents, exists: &dyn Fn(&str) -> bool) -> Vec
                 .filter_map(move |(number, target)| check_target(path, number, &target, documents, exists))
         })
         .collect();
+    let living = documents.iter().filter(|(path, _)| *path != HISTORY);
+    findings.extend(living.flat_map(|(path, text)| check_named(path, text, exists)));
     findings.sort_by(|a, b| a.place.cmp(&b.place));
     findings
+}
+
+/// Checks the paths of this workspace that a document names as code.
+fn check_named(path: &str, text: &str, exists: &dyn Fn(&str) -> bool) -> Vec<Finding> {
+    let is_path = |word: &&str| {
+        FOLDERS.iter().any(|folder| word.starts_with(folder))
+            && word.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
+    };
+    prose(text)
+        .flat_map(|(number, line)| line.split('`').skip(1).step_by(2).map(move |word| (number, word)))
+        .filter(|(_, word)| is_path(word) && !exists(word.trim_end_matches('/')))
+        .map(|(number, word)| {
+            let fact = format!("`{word}` does not exist");
+            Finding::failure(format!("{path}:{number}"), "links", fact, "name the file that took its place")
+        })
+        .collect()
 }
 
 fn check_target(
@@ -159,6 +183,15 @@ mod tests {
     #[test]
     fn code_is_not_a_link() {
         assert!(facts("README.md", "`[a](b)`\n```\n[a](b)\n# Not a heading\n```\n").is_empty());
+    }
+
+    #[test]
+    fn named_path_must_exist_except_in_history() {
+        assert_eq!(
+            facts("README.md", "see `docs/b.md`, `node/x.rs` and `a/b`"),
+            ["`node/x.rs` does not exist"]
+        );
+        assert!(facts("CHANGELOG.md", "gone: `node/x.rs`").is_empty());
     }
 
     #[test]

@@ -44,9 +44,27 @@ pub(crate) fn shipped(text: &str) -> Vec<(usize, &str)> {
     kept
 }
 
-/// Returns whether a file holds tests only.
+/// Returns whether a file holds tests only by its name.
 pub(crate) fn is_test_file(path: &str) -> bool {
     path.ends_with("tests.rs") || path.contains("/tests/") || path.contains("/benches/")
+}
+
+/// Returns the modules that a file declares for tests only, as paths without `.rs`.
+pub(crate) fn test_modules(path: &str, text: &str) -> Vec<String> {
+    let stem = path.trim_end_matches(".rs");
+    let folder = match stem.rsplit_once('/') {
+        Some((folder, "mod" | "lib" | "main")) => folder,
+        _ => stem,
+    };
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    lines
+        .windows(2)
+        .filter_map(|pair| match pair {
+            ["#[cfg(test)]", item] => item.strip_prefix("mod ")?.strip_suffix(';'),
+            _ => None,
+        })
+        .map(|name| format!("{folder}/{name}"))
+        .collect()
 }
 
 fn is_code(line: &str) -> bool {
@@ -56,9 +74,6 @@ fn is_code(line: &str) -> bool {
 
 /// Checks the size budget of a file.
 pub(crate) fn check_size(path: &str, text: &str) -> Option<Finding> {
-    if is_test_file(path) {
-        return None;
-    }
     let count = shipped(text).into_iter().filter(|(_, line)| is_code(line)).count();
     let finding = Finding::failure(
         path,
@@ -75,9 +90,6 @@ pub(crate) fn check_size(path: &str, text: &str) -> Option<Finding> {
 
 /// Checks that a file says first what it is.
 pub(crate) fn check_header(path: &str, text: &str) -> Option<Finding> {
-    if is_test_file(path) {
-        return None;
-    }
     let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("");
     (!first.starts_with("//!")).then(|| {
         Finding::failure(
@@ -91,9 +103,6 @@ pub(crate) fn check_header(path: &str, text: &str) -> Option<Finding> {
 
 /// Checks a file below the task layer for clocks and tasks.
 pub(crate) fn check_tasks(path: &str, text: &str) -> Vec<Finding> {
-    if is_test_file(path) {
-        return Vec::new();
-    }
     let calls = |line: &str| TASK_CALLS.iter().copied().find(|call| line.contains(call));
     shipped(text)
         .into_iter()
@@ -201,8 +210,17 @@ mod tests {
     fn comments_blanks_and_tests_do_not_count() {
         let text = format!("//! Head.\n\n{}#[cfg(test)]\nmod tests {{\n{}}}\n", code(400), code(900));
         assert_eq!(check_size("a/src/b.rs", &text), None);
-        assert_eq!(check_size("a/src/b/tests.rs", &code(900)), None);
-        assert_eq!(check_size("a/tests/b.rs", &code(900)), None);
+    }
+
+    #[test]
+    fn test_files_are_known_by_name_and_by_declaration() {
+        assert!(
+            is_test_file("a/src/b/tests.rs") && is_test_file("a/tests/b.rs") && !is_test_file("a/src/b.rs")
+        );
+        let text = "#[cfg(test)]\nmod simulation;\nmod shipped;\n#[cfg(test)]\nmod tests {\n}\n";
+        assert_eq!(test_modules("a/src/deal/mod.rs", text), ["a/src/deal/simulation"]);
+        assert_eq!(test_modules("a/src/deal.rs", text), ["a/src/deal/simulation"]);
+        assert_eq!(test_modules("a/src/lib.rs", text), ["a/src/simulation"]);
     }
 
     #[test]
@@ -216,7 +234,6 @@ mod tests {
         assert!(check_header("a/src/b.rs", "//! What.\n").is_none());
         assert!(check_header("a/src/b.rs", "use a;\n").is_some());
         assert!(check_header("a/src/b.rs", "").is_some());
-        assert!(check_header("a/src/tests.rs", "use a;\n").is_none());
     }
 
     #[test]

@@ -245,4 +245,7 @@ pub trait Chain: Send + Sync {
 
     /// Returns what became of a message; `None` while it is not on chain.
     async fn lookup(&self, message: &MsgCid) -> Result<Option<Receipt>, ChainError>;
+
+    /// Waits for `time`. Engines own the clock, so that the wallet that polls them needs none.
+    async fn pause(&self, time: Duration);
 }

@@ -1,0 +1,69 @@
+//! A whole walk over blocks that are at hand: for proofs, accounting, export and checks of completeness.
+
+use bytes::Bytes as Buf;
+use cid::Cid;
+use pop_units::Bytes;
+
+use super::{Scope, Walk, WalkError};
+use crate::source::{BlockSource, SinkError, SourceError};
+
+/// What a walk met.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// How many blocks.
+    pub blocks: u64,
+    /// The sum of their sizes.
+    pub bytes: Bytes,
+    /// What the path led to.
+    pub target: Option<Cid>,
+}
+
+/// Why a walk over local blocks stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// A block is not here.
+    #[error("block {cid} is not here")]
+    Missing {
+        /// The block.
+        cid: Cid,
+    },
+    /// The walk itself cannot go on.
+    #[error(transparent)]
+    Walk(Box<WalkError>),
+    /// The blocks could not be read.
+    #[error("blocks could not be read")]
+    Source(#[from] SourceError),
+    /// The visitor refused a block.
+    #[error("a block was refused")]
+    Visit(#[from] SinkError),
+}
+
+impl From<WalkError> for RunError {
+    fn from(error: WalkError) -> Self {
+        Self::Walk(Box::new(error))
+    }
+}
+
+/// Walks over blocks of `source` and hands each to `visit`, in order.
+///
+/// # Errors
+/// A block is missing or cannot be read, the path does not exist, or the visitor refuses.
+pub fn run(
+    root: Cid,
+    scope: &Scope,
+    source: &dyn BlockSource,
+    visit: &mut dyn FnMut(&Cid, &Buf) -> Result<(), SinkError>,
+) -> Result<Totals, RunError> {
+    let mut walk = Walk::new(root, scope)?;
+    let mut totals = Totals::default();
+    while let Some(cid) = walk.want().copied() {
+        let data = source.block(&cid)?.ok_or(RunError::Missing { cid })?;
+        walk.on_block(&data)?;
+        visit(&cid, &data)?;
+        totals.blocks += 1;
+        totals.bytes = totals.bytes.saturating_add(Bytes::of(&data));
+    }
+    totals.target = walk.target().copied();
+    Ok(totals)
+}

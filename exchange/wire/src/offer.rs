@@ -139,7 +139,7 @@ impl SignedOffer {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Talk {
     /// A question put to one peer; it answers on the same stream.
-    Ask(Query),
+    Ask(Box<Query>),
     /// An answer: first frame of a stream that the provider opens, or the reply to `Ask`.
     Offer(Box<SignedOffer>),
     /// The reply to `Ask` of a peer that does not have it, or not on these terms.

@@ -16,6 +16,9 @@ use crate::{
     encode, limit, offer, query,
 };
 
+/// The name of a case, and what makes a good value bad.
+type Spoiled<T> = (&'static str, fn(&mut T));
+
 fn key() -> Keypair {
     Keypair::ed25519_from_bytes([7; 32]).unwrap()
 }
@@ -114,7 +117,7 @@ fn golden_frame<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(n
 fn bytes_on_the_wire_are_the_golden_ones() {
     let signed = SignedOffer::sign(an_offer(), &key()).unwrap();
     golden("query.gossip", &a_query().to_gossip().unwrap());
-    golden_frame("offer.ask", &offer::Talk::Ask(a_query()));
+    golden_frame("offer.ask", &offer::Talk::Ask(Box::new(a_query())));
     golden_frame("offer.offer", &offer::Talk::Offer(Box::new(signed.clone())));
     golden_frame("offer.not_here", &offer::Talk::NotHere { req_id: RequestId::new([1; 16]) });
     golden_frame("up.open_offer", &an_open(Grant::Offer(Box::new(signed))));
@@ -169,7 +172,7 @@ fn multihash_of_no_key() -> PeerId {
 
 #[test]
 fn an_offer_outside_the_rules_is_refused() {
-    let cases: [(&str, fn(&mut Offer)); 5] = [
+    let cases: [Spoiled<Offer>; 5] = [
         ("tiny interval", |o| o.interval = Bytes::KIB),
         ("huge interval", |o| o.interval_max = Bytes::GIB),
         ("shrinking interval", |o| {
@@ -188,7 +191,7 @@ fn an_offer_outside_the_rules_is_refused() {
 
 #[test]
 fn a_query_over_the_limits_is_refused() {
-    let cases: [(&str, fn(&mut Query)); 5] = [
+    let cases: [Spoiled<Query>; 5] = [
         ("version", |q| q.v = 2),
         ("addresses", |q| q.reply_addrs = vec![q.reply_addrs[0].clone(); limit::REPLY_ADDRS + 1]),
         ("chain", |q| q.chain = "x".repeat(limit::CHAIN + 1)),

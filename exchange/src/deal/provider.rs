@@ -1,0 +1,217 @@
+//! The side that sells.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use pop_units::{AttoFil, Bytes, PricePerByte};
+use pop_wire::limit;
+use pop_wire::transfer::Down;
+
+use crate::deal::{Fault, SILENCE, Schedule};
+
+/// Bills that may be open at once: one that crossed a payment on its way, and its successor. More cannot come
+/// from a client that follows the protocol.
+const BILLS: usize = 4;
+
+/// Whether the next block may go out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Send it, then call [`Provider::on_sent`].
+    Send,
+    /// Flush, then wait for credit.
+    AwaitCredit,
+    /// Send the bill if there is one, flush, then wait for a voucher.
+    AwaitPayment(Option<Down>),
+}
+
+/// What follows after the last block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// Send these frames, flush and close.
+    Finish(Vec<Down>),
+    /// Send these frames, flush, then wait for the last voucher.
+    AwaitPayment(Vec<Down>),
+}
+
+/// A deal as its provider sees it.
+///
+/// Invariants: no block goes out while more than two intervals would be unpaid, unless nothing is unpaid; no
+/// more goes out than was granted.
+#[derive(Debug)]
+pub struct Provider {
+    schedule: Schedule,
+    credit: Bytes,
+    sent: Bytes,
+    blocks: u64,
+    paid: AttoFil,
+    bills: VecDeque<Bytes>,
+    is_ended: bool,
+    last: Instant,
+}
+
+impl Provider {
+    /// Starts a deal whose first frame granted `credit`.
+    pub fn new(schedule: Schedule, credit: Bytes, now: Instant) -> Self {
+        Self {
+            schedule,
+            credit: credit.min(limit::CREDIT_MAX),
+            sent: Bytes::ZERO,
+            blocks: 0,
+            paid: AttoFil::ZERO,
+            bills: VecDeque::new(),
+            is_ended: false,
+            last: now,
+        }
+    }
+
+    /// Starts a deal that costs nothing.
+    pub fn free(credit: Bytes, now: Instant) -> Self {
+        Self::new(Schedule::new(PricePerByte::FREE, limit::INTERVAL_MIN, limit::INTERVAL_MAX), credit, now)
+    }
+
+    /// Decides whether a block of `len` bytes may go out.
+    ///
+    /// # Errors
+    /// The price does not fit.
+    pub fn next(&mut self, len: Bytes) -> Result<Next, Fault> {
+        let unpaid = self.unpaid();
+        if !unpaid.is_zero() && unpaid.saturating_add(len) > self.schedule.exposure() {
+            return Ok(Next::AwaitPayment(self.bill()?));
+        }
+        if len > self.credit {
+            return Ok(Next::AwaitCredit);
+        }
+        Ok(Next::Send)
+    }
+
+    /// Takes note that a block of `len` bytes went out.
+    pub fn on_sent(&mut self, len: Bytes, now: Instant) {
+        self.credit = self.credit.saturating_sub(len);
+        self.sent = self.sent.saturating_add(len);
+        self.blocks = self.blocks.saturating_add(1);
+        self.last = now;
+    }
+
+    /// Takes note that the client granted more.
+    ///
+    /// # Errors
+    /// The sum is over what this protocol allows.
+    pub fn on_credit(&mut self, bytes: Bytes, now: Instant) -> Result<(), Fault> {
+        let credit = self.credit.saturating_add(bytes);
+        if credit > limit::CREDIT_MAX {
+            return Err(Fault::OverCredit { sent: credit, granted: limit::CREDIT_MAX });
+        }
+        self.credit = credit;
+        self.last = now;
+        Ok(())
+    }
+
+    /// Returns the least that the next voucher must add: a full interval, or what an open bill asks for.
+    ///
+    /// # Errors
+    /// The price does not fit.
+    pub fn least_payment(&self) -> Result<AttoFil, Fault> {
+        let full = self.schedule.full_payment()?;
+        let billed = match self.bills.front() {
+            Some(mark) => self.schedule.price().cost_of(*mark)?.saturating_sub(self.paid),
+            None => full,
+        };
+        Ok(full.min(billed).max(AttoFil::new(1)))
+    }
+
+    /// Takes note of a voucher that was checked, credited and synced, and that adds `amount`.
+    ///
+    /// # Errors
+    /// The sums do not fit.
+    pub fn on_payment(&mut self, amount: AttoFil, now: Instant) -> Result<(), Fault> {
+        self.paid = self.paid.checked_add(amount)?;
+        self.schedule.on_payment(amount)?;
+        while let Some(mark) = self.bills.front() {
+            if self.schedule.price().cost_of(*mark)? > self.paid {
+                break;
+            }
+            self.bills.pop_front();
+        }
+        self.last = now;
+        Ok(())
+    }
+
+    /// Says what follows now that every block of the scope went out; again after each voucher.
+    ///
+    /// # Errors
+    /// The price does not fit.
+    pub fn closing(&mut self) -> Result<Closing, Fault> {
+        let mut frames = Vec::new();
+        if !self.is_ended {
+            self.is_ended = true;
+            frames.push(Down::End { blocks: self.blocks, sent: self.sent });
+            self.remember_bill();
+        }
+        if !self.owed()?.is_zero() {
+            return Ok(Closing::AwaitPayment(frames));
+        }
+        if !self.paid.is_zero() {
+            frames.push(Down::Receipt { paid: self.paid });
+        }
+        Ok(Closing::Finish(frames))
+    }
+
+    /// Returns the bytes that went out and are not paid for.
+    pub fn unpaid(&self) -> Bytes {
+        self.sent.saturating_sub(self.schedule.covered(self.paid))
+    }
+
+    /// Returns what is owed for the bytes that went out.
+    ///
+    /// # Errors
+    /// The price does not fit.
+    pub fn owed(&self) -> Result<AttoFil, Fault> {
+        Ok(self.schedule.price().cost_of(self.sent)?.saturating_sub(self.paid))
+    }
+
+    /// Returns what was paid.
+    pub const fn paid(&self) -> AttoFil {
+        self.paid
+    }
+
+    /// Returns the payload bytes that went out.
+    pub const fn sent(&self) -> Bytes {
+        self.sent
+    }
+
+    /// Returns the blocks that went out.
+    pub const fn blocks(&self) -> u64 {
+        self.blocks
+    }
+
+    /// Returns when [`Provider::on_tick`] must be called at the latest.
+    pub fn deadline(&self) -> Instant {
+        self.last + SILENCE
+    }
+
+    /// Looks at the time, while it is the client's turn.
+    ///
+    /// # Errors
+    /// The client was silent for too long.
+    pub fn on_tick(&self, now: Instant) -> Result<(), Fault> {
+        if now < self.deadline() {
+            return Ok(());
+        }
+        Err(Fault::Silence { seconds: SILENCE.as_secs() })
+    }
+
+    fn bill(&mut self) -> Result<Option<Down>, Fault> {
+        if self.bills.back() == Some(&self.sent) || !self.remember_bill() {
+            return Ok(None);
+        }
+        Ok(Some(Down::PaymentDue { sent: self.sent, owed: self.owed()? }))
+    }
+
+    fn remember_bill(&mut self) -> bool {
+        let has_room = self.bills.len() < BILLS;
+        if has_room {
+            self.bills.push_back(self.sent);
+        }
+        has_room
+    }
+}

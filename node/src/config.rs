@@ -1,1 +1,171 @@
-//! See the manifest: this room is being furnished.
+//! What the owner may choose, in one table: name, type, default and what it is for.
+//!
+//! Layers: defaults, then `config.toml`, then `POP_*` of the environment, then flags. Every value is text with its
+//! unit (`10GiB`, `30s`, `0.01 FIL/GiB`) and read by one parser wherever it comes from, so that a mistake has the same
+//! message everywhere. Unknown keys of the file are errors: a misspelt price must not become the default.
+//!
+//! `POP_*` variables that name no setting are left alone; others of the house (`POP_REPO`, `POP_WALLET_PASSPHRASE`)
+//! live there too.
+
+mod file;
+mod layer;
+mod setting;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use multiaddr::Multiaddr;
+use pop_units::{AttoFil, Bytes, PricePerByte, Span};
+
+pub use file::{WriteError, set, write_default_commented};
+pub use layer::{ConfigError, Entry, Origin};
+pub use setting::{ChainChoice, LogFormat, LogLevel, Rate};
+
+use layer::Layers;
+use setting::Setting;
+
+/// Declares the settings once; the struct, the list of keys, the defaults and the commented file follow.
+macro_rules! settings {
+    ($( $(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:literal; )*) => {
+        /// Every choice of the owner, checked.
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct Config {
+            $( $(#[doc = $doc])+ pub $name: $type, )*
+            origins: BTreeMap<&'static str, Origin>,
+        }
+
+        /// One row of the table.
+        #[derive(Clone, Copy, Debug)]
+        pub struct Row {
+            /// The key of the file; the flag has dashes, the variable is in capitals behind `POP_`.
+            pub key: &'static str,
+            /// What it is for.
+            pub doc: &'static str,
+            /// What holds when nobody chooses, as text.
+            pub default: &'static str,
+            check: fn(&str) -> Result<(), String>,
+            many: bool,
+        }
+
+        /// The table, in the order of the file.
+        pub const ROWS: &[Row] = &[$( Row {
+            key: stringify!($name),
+            doc: concat!($($doc, "\n"),+),
+            default: $default,
+            check: |text| <$type as Setting>::read(text).map(drop),
+            many: <$type as Setting>::MANY,
+        }, )*];
+
+        impl Config {
+            fn of(layers: &Layers) -> Result<Self, ConfigError> {
+                let mut origins = BTreeMap::new();
+                Ok(Self {
+                    $( $name: {
+                        let (value, origin) = layers.read::<$type>(stringify!($name))?;
+                        origins.insert(stringify!($name), origin);
+                        value
+                    }, )*
+                    origins,
+                })
+            }
+
+            /// Returns every value as text, with where it comes from.
+            pub fn entries(&self) -> Vec<Entry> {
+                vec![$( Entry {
+                    key: stringify!($name),
+                    value: self.$name.write(),
+                    many: <$type as Setting>::MANY,
+                    origin: self.origins.get(stringify!($name)).copied().unwrap_or(Origin::Default),
+                }, )*]
+            }
+        }
+    };
+}
+
+settings! {
+    /// Multiaddrs to listen on.
+    listen: Vec<Multiaddr> = "/ip4/0.0.0.0/tcp/41504 /ip4/0.0.0.0/udp/41504/quic-v1 /ip4/0.0.0.0/tcp/41505/ws";
+    /// Multiaddrs to tell others, where they differ from what is listened on.
+    announce: Vec<Multiaddr> = "";
+    /// Nodes to connect to at start: multiaddrs that end in /p2p/PEER.
+    bootstrap: Vec<Multiaddr> = "";
+    /// Regions whose queries are answered.
+    regions: Vec<String> = "Global";
+    /// The most that blocks may take on disk.
+    capacity: Bytes = "10GiB";
+    /// What this node asks for what it sends.
+    price: PricePerByte = "0 FIL/GiB";
+    /// The most this node pays when a get says nothing else.
+    max_price: PricePerByte = "0.01 FIL/GiB";
+    /// The most this node spends in 24 hours; no bound when empty.
+    max_spend_per_day: Option<AttoFil> = "";
+    /// How often the indexes of peers are looked through for content worth keeping; 0s is never.
+    replicate_interval: Span = "0s";
+    /// The chain that money lives on: local, or the URL of a Filecoin JSON-RPC API.
+    chain: ChainChoice = "local";
+    /// Where the embedded chain is served to the owner's other nodes; not at all when empty.
+    chain_listen: Option<SocketAddr> = "";
+    /// The file that holds the token of the chain's API.
+    chain_token_file: Option<PathBuf> = "";
+    /// Where the HTTP gateway is served; not at all when empty.
+    gateway_listen: Option<SocketAddr> = "";
+    /// The file that holds the token for uploads through the gateway; uploads are off when empty.
+    upload_token_file: Option<PathBuf> = "";
+    /// A loopback address where the control API is served too, with the token in rpc.token.
+    rpc_listen: Option<SocketAddr> = "";
+    /// What is logged: error, warn, info, debug or trace.
+    log_level: LogLevel = "info";
+    /// How it is logged: text or json.
+    log_format: LogFormat = "text";
+    /// The most that is sent each second, like 10MiB; no bound when empty.
+    up_limit: Option<Rate> = "";
+    /// The most that is received each second, like 10MiB; no bound when empty.
+    down_limit: Option<Rate> = "";
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Layers::new(None, &[], &[])
+            .and_then(|layers| Self::of(&layers))
+            .expect("the defaults of the table parse")
+    }
+}
+
+impl Config {
+    /// Reads the settings of `repo`: its file where there is one, this process's environment, and `flags`.
+    ///
+    /// A relative path in the file means the repo; flags arrive absolute.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a layer has an unknown key or a value that does not parse.
+    pub fn load(repo: &Path, flags: &[(&str, String)]) -> Result<Self, ConfigError> {
+        let path = repo.join("config.toml");
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(source) => return Err(ConfigError::Unreadable { path, source }),
+        };
+        let environment: Vec<_> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let layers = Layers::new(text.as_deref(), &environment, flags)?;
+        let mut config = Self::of(&layers)?;
+        for path in [&mut config.chain_token_file, &mut config.upload_token_file].into_iter().flatten() {
+            *path = repo.join(&path);
+        }
+        Ok(config)
+    }
+
+    /// Returns every value as the control API shows it.
+    pub fn show(&self) -> pop_rpc::ConfigShow {
+        let values = self.entries().into_iter().map(|entry| {
+            let origin = entry.origin.to_string();
+            (entry.key.to_owned(), pop_rpc::ConfigValue { value: entry.json(), origin })
+        });
+        pop_rpc::ConfigShow(values.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,10 +5,14 @@
 
 mod address;
 mod chain_id;
+mod key_text;
+mod keystore;
 mod secret;
 
 pub use crate::address::{Address, AddressError, Protocol};
 pub use crate::chain_id::{ChainId, ChainIdError};
+pub use crate::key_text::KeyTextError;
+pub use crate::keystore::{Keystore, KeystoreError, Protection};
 pub use crate::secret::{PublicKey, SecretKey, Signature, SignatureError, blake2b_256};
 
 pub use zeroize::Zeroizing;

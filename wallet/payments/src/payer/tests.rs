@@ -102,10 +102,10 @@ proptest! {
                 1 => lanes.release(&deal),
                 _ => {
                     let lane = Lane::new(u64::from(who % 16));
-                    if let Ok(reserved) = lanes.reserve(&deal, lane, fil(amount)) {
-                        if let Some(before) = last.insert(lane, reserved) {
-                            prop_assert!(reserved.nonce > before.nonce && reserved.amount >= before.amount);
-                        }
+                    if let Ok(reserved) = lanes.reserve(&deal, lane, fil(amount))
+                        && let Some(before) = last.insert(lane, reserved)
+                    {
+                        prop_assert!(reserved.nonce > before.nonce && reserved.amount >= before.amount);
                     }
                 }
             }

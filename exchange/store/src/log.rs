@@ -1,0 +1,256 @@
+//! The segments together: appending to the active one, reading from any, sealing, syncing, unlinking.
+//!
+//! Readers never take a lock: the table of segments is swapped as a whole. Appends happen under the writer
+//! lock, which callers hold around their look at the index as well.
+
+use std::collections::BTreeMap;
+use std::fs;
+#[cfg(test)]
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use bytes::Bytes as Buf;
+use parking_lot::{Mutex, MutexGuard};
+use pop_units::Bytes;
+
+use crate::bytes_at::sync_dir;
+use crate::error::{Error, Limit};
+use crate::group::GroupSync;
+use crate::hint;
+use crate::index::Entry;
+use crate::record::{self, Draft, HEADER_LEN, Header};
+use crate::scan;
+use crate::segment::Segment;
+
+pub(crate) type Table = BTreeMap<u32, Arc<Segment>>;
+
+/// The disk is asked for its free space once per this many bytes, so that a full one is noticed before sled.
+const CHECK_EVERY: u64 = 4 << 20;
+
+/// What only the holder of the writer lock may change.
+pub(crate) struct Writer {
+    pub(crate) next_id: u32,
+    pub(crate) next_seq: u64,
+    unchecked: u64,
+}
+
+/// All segments of a store.
+pub(crate) struct Log {
+    dir: PathBuf,
+    segment_size: u64,
+    capacity: u64,
+    table: ArcSwap<Table>,
+    active: ArcSwapOption<Segment>,
+    used: AtomicU64,
+    writer: Mutex<Writer>,
+    group: GroupSync,
+    #[cfg(test)]
+    pub(crate) fault: std::sync::atomic::AtomicBool,
+}
+
+impl Log {
+    /// Takes over segments that were opened; `active` goes on being appended to.
+    pub(crate) fn new(dir: &Path, sizes: (Bytes, Bytes), table: Table, next: (u32, u64)) -> Self {
+        let used = table.values().map(|segment| segment.len()).sum();
+        Self {
+            dir: dir.to_owned(),
+            segment_size: sizes.0.get(),
+            capacity: sizes.1.get(),
+            table: ArcSwap::from_pointee(table),
+            active: ArcSwapOption::empty(),
+            used: AtomicU64::new(used),
+            writer: Mutex::new(Writer { next_id: next.0, next_seq: next.1, unchecked: 0 }),
+            group: GroupSync::default(),
+            #[cfg(test)]
+            fault: false.into(),
+        }
+    }
+
+    /// Makes a segment the one that is appended to.
+    pub(crate) fn activate(&self, id: u32) {
+        self.active.store(self.table.load().get(&id).cloned());
+    }
+
+    pub(crate) fn active(&self) -> Option<u32> {
+        self.active.load().as_ref().map(|segment| segment.id)
+    }
+
+    pub(crate) fn table(&self) -> Arc<Table> {
+        self.table.load_full()
+    }
+
+    pub(crate) fn used(&self) -> Bytes {
+        Bytes::new(self.used.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn capacity(&self) -> Bytes {
+        Bytes::new(self.capacity)
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock()
+    }
+
+    /// Reads a block; `None` when its segment is gone, which only a look at the index can explain.
+    pub(crate) fn read(&self, entry: &Entry, multihash: &[u8], verify: bool) -> Result<Option<Buf>, Error> {
+        let Some(segment) = self.table.load().get(&entry.segment).cloned() else { return Ok(None) };
+        let span = record::span(multihash.len(), entry.len);
+        if entry.offset.checked_add(span).is_none_or(|end| end > segment.len()) {
+            return Err(damaged(entry, "a block ends behind its segment"));
+        }
+        let bytes = segment.read(entry.offset, span).map_err(Error::io("reading a block"))?;
+        let (head, body) = bytes.split_at_checked(HEADER_LEN).unwrap_or((&[], &[]));
+        let header = Header::parse(head).filter(|header| header.is_of(multihash, entry.len, body));
+        let Some(header) = header else { return Err(damaged(entry, "another record lies there")) };
+        if verify && header.check(body).is_none() {
+            return Err(damaged(entry, "the checksum does not hold"));
+        }
+        let start = record::payload_at(multihash.len());
+        let end = start.saturating_add(Bytes::new(entry.len.into()).as_usize());
+        Ok(Some(Buf::from(bytes).slice(start..end)))
+    }
+
+    /// Appends a record; on an error the log is as before and can be used on.
+    pub(crate) fn append(&self, writer: &mut Writer, draft: &Draft<'_>) -> Result<Entry, Error> {
+        let span = draft.span();
+        if draft.is_put() {
+            let free = self.capacity.saturating_sub(self.used().get());
+            if span > free {
+                let (need, free) = (Bytes::new(span), Bytes::new(free));
+                return Err(Error::Full { need, free, limit: Limit::Capacity });
+            }
+        }
+        let segment = self.segment_for(writer, draft)?;
+        let head = draft.head(writer.next_seq);
+        #[cfg(test)]
+        self.inject(&segment)?;
+        let offset = segment
+            .append(&head, draft.payload(), span)
+            .map_err(Error::io("appending a record to its segment"))?;
+        writer.next_seq = writer.next_seq.saturating_add(1);
+        writer.unchecked = writer.unchecked.saturating_add(span);
+        self.used.fetch_add(span, Ordering::Relaxed);
+        if draft.is_put() {
+            segment.add_live(span);
+        }
+        Ok(Entry { segment: segment.id, offset, len: draft.payload_len(), refs: 0 })
+    }
+
+    /// Returns the segment that the record fits into, sealing the active one when it is full.
+    fn segment_for(&self, writer: &mut Writer, draft: &Draft<'_>) -> Result<Arc<Segment>, Error> {
+        let active = self.active.load_full();
+        if let Some(segment) = active {
+            if segment.len() == 0 || segment.len().saturating_add(draft.span()) <= self.segment_size {
+                if draft.is_put() && writer.unchecked >= CHECK_EVERY {
+                    self.check_disk(self.segment_size)?;
+                    writer.unchecked = 0;
+                }
+                return Ok(segment);
+            }
+            self.check_disk_for(draft)?;
+            self.seal(&segment)?;
+        } else {
+            self.check_disk_for(draft)?;
+        }
+        let create = || {
+            let segment = Segment::create(&self.dir, writer.next_id)?;
+            sync_dir(&self.dir).map(|()| Arc::new(segment))
+        };
+        let segment = create().map_err(Error::io("creating a segment"))?;
+        writer.next_id = writer.next_id.saturating_add(1);
+        writer.unchecked = 0;
+        self.change_table(|table| drop(table.insert(segment.id, segment.clone())));
+        self.active.store(Some(segment.clone()));
+        self.unlink_dead();
+        Ok(segment)
+    }
+
+    /// A new segment needs room for itself and the next; a tombstone may use up the reserve.
+    fn check_disk_for(&self, draft: &Draft<'_>) -> Result<(), Error> {
+        if draft.is_put() { self.check_disk(self.segment_size.saturating_mul(2)) } else { Ok(()) }
+    }
+
+    fn check_disk(&self, need: u64) -> Result<(), Error> {
+        let free = Segment::disk_free(&self.dir).map_err(Error::io("asking the disk for its free space"))?;
+        if free < need {
+            let (need, free) = (Bytes::new(need), Bytes::new(free));
+            return Err(Error::Full { need, free, limit: Limit::Disk });
+        }
+        Ok(())
+    }
+
+    /// Ends a segment: its records are synced, and its hint is written as long as there is room for one.
+    fn seal(&self, segment: &Segment) -> Result<(), Error> {
+        self.sync()?;
+        // A hint only saves time: a segment without one is scanned by the next rebuild.
+        if let Ok(Some(found)) = scan::headers(segment) {
+            let _ = hint::write(&self.dir, segment.id, segment.len(), &found);
+        }
+        Ok(())
+    }
+
+    /// Returns once everything appended before the call survives a power cut.
+    pub(crate) fn sync(&self) -> Result<(), Error> {
+        // Earlier segments were synced when they were sealed.
+        let sync = || self.active.load_full().map_or(Ok(()), |segment| segment.sync());
+        self.group.wait(sync).map_err(Error::io("syncing a segment"))
+    }
+
+    /// Notes that a record is no longer pointed to. Space comes back with [`Self::unlink_dead`].
+    pub(crate) fn release(&self, entry: &Entry, span: u64) {
+        if let Some(segment) = self.table.load().get(&entry.segment) {
+            segment.sub_live(span);
+        }
+    }
+
+    /// Unlinks segments that hold no live block; the caller holds the writer lock or is the only user.
+    pub(crate) fn unlink_dead(&self) {
+        let active = self.active();
+        let mut dead: Vec<Arc<Segment>> = Vec::new();
+        for segment in self.table.load().values() {
+            if segment.live() == 0 && segment.len() > 0 {
+                dead.push(segment.clone());
+            }
+        }
+        if dead.is_empty() {
+            return;
+        }
+        if dead.iter().any(|segment| Some(segment.id) == active) {
+            self.active.store(None);
+        }
+        self.change_table(|table| table.retain(|id, _| !dead.iter().any(|segment| segment.id == *id)));
+        for segment in dead {
+            self.used.fetch_sub(segment.len(), Ordering::Relaxed);
+            // A file that stays behind holds no live block; the next rebuild finds and drops it.
+            let _ = fs::remove_file(hint::path(&self.dir, segment.id));
+            let _ = fs::remove_file(Segment::path(&self.dir, segment.id));
+        }
+    }
+
+    fn change_table(&self, change: impl FnOnce(&mut Table)) {
+        let mut table = Table::clone(&self.table.load());
+        change(&mut table);
+        self.table.store(Arc::new(table));
+    }
+
+    /// Leaves half a record behind and reports a full disk, once.
+    #[cfg(test)]
+    fn inject(&self, segment: &Segment) -> Result<(), Error> {
+        if !self.fault.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let path = Segment::path(&self.dir, segment.id);
+        let file = fs::OpenOptions::new().write(true).open(path).map_err(Error::io("opening"))?;
+        let head = Draft::put(&[9; 34], &[9; 100]).head(9);
+        std::os::unix::fs::FileExt::write_all_at(&file, &head, segment.len())
+            .map_err(Error::io("writing"))?;
+        Err(Error::io("appending")(io::Error::from(io::ErrorKind::StorageFull)))
+    }
+}
+
+fn damaged(entry: &Entry, what: &str) -> Error {
+    Error::Damaged { what: format!("segment {:08x} at {}: {what}", entry.segment, entry.offset) }
+}

@@ -1,0 +1,123 @@
+//! One segment file, open for reading by any number of threads and for appending by one.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::bytes_at::{index, length};
+
+/// A segment. Readers hold it by `Arc`, so unlinking the file takes nothing from under them.
+pub(crate) struct Segment {
+    pub(crate) id: u32,
+    file: File,
+    len: AtomicU64,
+    live: AtomicU64,
+}
+
+impl Segment {
+    /// Returns the file name of a segment.
+    pub(crate) fn path(dir: &Path, id: u32) -> PathBuf {
+        dir.join(format!("{id:08x}.seg"))
+    }
+
+    /// Returns the number in a segment's file name.
+    pub(crate) fn id_of(name: &str) -> Option<u32> {
+        let digits = name.strip_suffix(".seg").filter(|digits| digits.len() == 8)?;
+        u32::from_str_radix(digits, 16).ok()
+    }
+
+    /// Creates an empty segment; an old file of that name is an error.
+    pub(crate) fn create(dir: &Path, id: u32) -> io::Result<Self> {
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(Self::path(dir, id))?;
+        Ok(Self { id, file, len: AtomicU64::new(0), live: AtomicU64::new(0) })
+    }
+
+    /// Opens a segment; its length is the file's.
+    pub(crate) fn open(dir: &Path, id: u32) -> io::Result<Self> {
+        let file = OpenOptions::new().read(true).write(true).open(Self::path(dir, id))?;
+        let len = file.metadata()?.len();
+        Ok(Self { id, file, len: AtomicU64::new(len), live: AtomicU64::new(0) })
+    }
+
+    /// Returns how far the segment holds records.
+    pub(crate) fn len(&self) -> u64 {
+        self.len.load(Ordering::Acquire)
+    }
+
+    /// Returns how many bytes of it are records that the index points to.
+    pub(crate) fn live(&self) -> u64 {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add_live(&self, span: u64) {
+        self.live.fetch_add(span, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sub_live(&self, span: u64) {
+        let _ = self
+            .live
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |live| Some(live.saturating_sub(span)));
+    }
+
+    /// Reads exactly `out.len()` bytes.
+    pub(crate) fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(out, offset)
+    }
+
+    /// Reads a piece into fresh memory; the caller has checked that it is inside.
+    pub(crate) fn read(&self, offset: u64, len: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; index(len)];
+        self.read_at(&mut bytes, offset)?;
+        Ok(bytes)
+    }
+
+    /// Appends one record of `span` bytes and returns its offset; on an error the segment is as before.
+    pub(crate) fn append(&self, head: &[u8], payload: &[u8], span: u64) -> io::Result<u64> {
+        let offset = self.len();
+        let written = length(head).saturating_add(length(payload));
+        let zeros = [0; 8];
+        let padding = zeros.get(..index(span.saturating_sub(written))).unwrap_or(&[]);
+        if let Err(error) = self.write_all(&[head, payload, padding], offset) {
+            // Best effort: whatever stays behind the good length is overwritten, or cut off as a torn tail.
+            let _ = self.file.set_len(offset);
+            return Err(error);
+        }
+        self.len.store(offset.saturating_add(span), Ordering::Release);
+        Ok(offset)
+    }
+
+    /// Writes the parts one after the other: one system call, and more only after a short write.
+    fn write_all(&self, parts: &[&[u8]; 3], offset: u64) -> io::Result<()> {
+        let mut done = rustix::io::pwritev(&self.file, &parts.map(io::IoSlice::new), offset)?;
+        let mut at = offset;
+        for part in parts {
+            let skip = done.min(part.len());
+            let rest = part.get(skip..).unwrap_or(&[]);
+            self.file.write_all_at(rest, at.saturating_add(u64::try_from(skip).unwrap_or(0)))?;
+            done -= skip;
+            at = at.saturating_add(length(part));
+        }
+        Ok(())
+    }
+
+    /// Cuts the file off after its last good record.
+    pub(crate) fn truncate(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)?;
+        self.file.sync_all()?;
+        self.len.store(len, Ordering::Release);
+        Ok(())
+    }
+
+    /// Makes everything appended so far survive a power cut.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    /// Returns the bytes free for this process on the file system.
+    pub(crate) fn disk_free(dir: &Path) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(dir)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}

@@ -1,0 +1,279 @@
+//! The store's face: reading blocks, refs, and opening stagings.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes as Buf;
+use cid::Cid;
+use parking_lot::Mutex;
+use pop_dag::{BlockSource, SourceError};
+use pop_units::Bytes;
+
+use crate::error::{Error, OpenError};
+use crate::index::{Entry, Index};
+use crate::log::Log;
+use crate::open::{self, OpenReport};
+use crate::reach::{self, Blocks};
+use crate::refs::{self, Ref};
+use crate::staging::{Staged, Staging};
+use crate::state::{Batch, State};
+
+/// How large things may become.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// A segment is sealed when the next record would make it larger than this.
+    pub segment_size: Bytes,
+    /// What the segment files may take together.
+    pub capacity: Bytes,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        // 256 MiB: large enough that sealing is rare, small enough to be copied by a compaction in a second.
+        Self { segment_size: Bytes::MIB.saturating_mul(256), capacity: Bytes::new(u64::MAX) }
+    }
+}
+
+/// What the handles of one store share. Locks are taken in the order of the fields.
+pub(crate) struct Inner {
+    /// Held while refs change, so that a walk sees no block go.
+    pub(crate) ops: Mutex<()>,
+    /// Held while a ref's row is read, changed and written.
+    pub(crate) rows: Mutex<()>,
+    /// Has the writer lock, which comes third.
+    pub(crate) log: Log,
+    pub(crate) stagings: Mutex<BTreeMap<String, Arc<Staged>>>,
+    pub(crate) index: Index,
+    pub(crate) state: State,
+    pub(crate) report: OpenReport,
+    pub(crate) closed: AtomicBool,
+    pub(crate) blocks_dir: PathBuf,
+    /// Unlocked by dropping it.
+    pub(crate) _lock: File,
+}
+
+/// A handle to an open store. Its calls block.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) inner: Arc<Inner>,
+}
+
+impl Store {
+    /// Opens the store of a repository, creating it where there is none, and repairing what a crash left.
+    ///
+    /// # Errors
+    /// Another process has it open, the durable state is damaged, or the disk refuses.
+    pub fn open(repo: &Path, options: Options) -> Result<Self, OpenError> {
+        open::open(repo, &options).map(|inner| Self { inner: Arc::new(inner) })
+    }
+
+    /// Returns what the open found.
+    pub fn report(&self) -> OpenReport {
+        self.inner.report.clone()
+    }
+
+    /// Returns a block that a live ref holds. The data of an identity CID is always here.
+    ///
+    /// # Errors
+    /// The disk refuses, or the block is damaged.
+    pub fn get(&self, cid: &Cid) -> Result<Option<Buf>, Error> {
+        if let Some(inline) = pop_dag::identity(cid) {
+            return Ok(Some(Buf::copy_from_slice(inline)));
+        }
+        self.inner.read(cid, |_, entry| entry.refs > 0)
+    }
+
+    /// Returns true when [`Self::get`] would return the block.
+    ///
+    /// # Errors
+    /// The index does not answer.
+    pub fn has(&self, cid: &Cid) -> Result<bool, Error> {
+        Ok(self.size(cid)?.is_some())
+    }
+
+    /// Returns the size of a block that a live ref holds, without reading it.
+    ///
+    /// # Errors
+    /// The index does not answer.
+    pub fn size(&self, cid: &Cid) -> Result<Option<Bytes>, Error> {
+        if let Some(inline) = pop_dag::identity(cid) {
+            return Ok(Some(Bytes::of(inline)));
+        }
+        let found = self.inner.find(cid, |_, entry| entry.refs > 0)?;
+        Ok(found.map(|entry| Bytes::new(entry.len.into())))
+    }
+
+    /// Opens the staging of this name, or the one that is already open under it.
+    ///
+    /// # Errors
+    /// The name is too long or the store is closed.
+    pub fn stage(&self, name: &str) -> Result<Staging, Error> {
+        let mut stagings = self.inner.stagings.lock();
+        self.inner.check_open()?;
+        let staged = match stagings.get(name) {
+            Some(staged) => staged.clone(),
+            None => {
+                let staged = Arc::new(Staged::new(name, [].into())?);
+                stagings.insert(name.to_owned(), staged.clone());
+                staged
+            }
+        };
+        Ok(Staging::new(self.inner.clone(), staged))
+    }
+
+    /// Returns the names of the open stagings.
+    pub fn stagings(&self) -> Vec<String> {
+        self.inner.stagings.lock().keys().cloned().collect()
+    }
+
+    /// Returns what is known about a root.
+    ///
+    /// # Errors
+    /// The state does not answer.
+    pub fn ref_of(&self, root: &Cid) -> Result<Option<Ref>, Error> {
+        Ok(refs::load(&self.inner.state, root)?)
+    }
+
+    /// Returns every ref, the least used first.
+    ///
+    /// # Errors
+    /// The state does not answer.
+    pub fn refs(&self) -> Result<Vec<Ref>, Error> {
+        Ok(refs::list(&self.inner.state)?)
+    }
+
+    /// Counts a use of a root at `now` seconds since 1970. A crash may lose the count of the last second.
+    /// Returns false when no ref has this root.
+    ///
+    /// # Errors
+    /// The state does not answer.
+    pub fn touch(&self, root: &Cid, now: u64) -> Result<bool, Error> {
+        let _rows = self.inner.rows.lock();
+        let Some(mut found) = refs::load_bare(&self.inner.state, root)? else { return Ok(false) };
+        found.frequency = found.frequency.saturating_add(1);
+        found.last_used = found.last_used.max(now);
+        let mut batch = Batch::new();
+        refs::put_bare(&mut batch, &found)?;
+        Ok(self.inner.state.apply_soon(batch)?)
+    }
+
+    /// Says whether eviction must leave a ref alone, durably.
+    ///
+    /// # Errors
+    /// There is no such ref, or the disk refuses.
+    pub fn set_pinned(&self, root: &Cid, pinned: bool) -> Result<(), Error> {
+        let _rows = self.inner.rows.lock();
+        let found = refs::load_bare(&self.inner.state, root)?;
+        let mut found = found.ok_or(Error::NoRef { root: *root })?;
+        found.pinned = pinned;
+        let mut batch = Batch::new();
+        refs::put_bare(&mut batch, &found)?;
+        Ok(self.inner.state.apply(batch)?)
+    }
+
+    /// Removes a ref, durably, and the blocks that no other ref and no staging holds. Returns the size of
+    /// the blocks removed; nothing where there was no such ref.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn remove(&self, root: &Cid) -> Result<Bytes, Error> {
+        self.inner.remove(root)
+    }
+
+    /// Returns what the segment files take, with what in them is dead.
+    pub fn used(&self) -> Bytes {
+        self.inner.log.used()
+    }
+
+    /// Returns what the segment files may take.
+    pub fn capacity(&self) -> Bytes {
+        self.inner.log.capacity()
+    }
+
+    /// Returns the durable rows that live beside the blocks.
+    pub fn state(&self) -> State {
+        self.inner.state.clone()
+    }
+
+    /// Ends the store in good order: stagings without roots go, everything is synced, and the next open
+    /// trusts the index. Handles that are still around get [`Error::Closed`] for every change.
+    ///
+    /// # Errors
+    /// The disk refuses; the next open then rebuilds.
+    pub fn close(&self) -> Result<(), Error> {
+        self.inner.close()
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("blocks", &self.inner.blocks_dir).finish_non_exhaustive()
+    }
+}
+
+impl BlockSource for Store {
+    fn block(&self, cid: &Cid) -> Result<Option<Buf>, SourceError> {
+        self.get(cid).map_err(SourceError::new)
+    }
+
+    fn has(&self, cid: &Cid) -> Result<bool, SourceError> {
+        Self::has(self, cid).map_err(SourceError::new)
+    }
+}
+
+impl Inner {
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
+        if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    /// Returns where a block lies, if `admit` lets the caller see it.
+    pub(crate) fn find(
+        &self,
+        cid: &Cid,
+        admit: impl Fn(&[u8], &Entry) -> bool,
+    ) -> Result<Option<Entry>, Error> {
+        let key = reach::key(cid);
+        Ok(self.index.get(&key)?.filter(|entry| admit(&key, entry)))
+    }
+
+    /// Reads a block, if `admit` lets the caller see it.
+    pub(crate) fn read(
+        &self,
+        cid: &Cid,
+        admit: impl Fn(&[u8], &Entry) -> bool,
+    ) -> Result<Option<Buf>, Error> {
+        self.read_key(&reach::key(cid), admit)
+    }
+
+    fn read_key(&self, key: &[u8], admit: impl Fn(&[u8], &Entry) -> bool) -> Result<Option<Buf>, Error> {
+        let mut before: Option<Entry> = None;
+        loop {
+            let Some(entry) = self.index.get(key)?.filter(|entry| admit(key, entry)) else {
+                return Ok(None);
+            };
+            if let Some(data) = self.log.read(&entry, key, false)? {
+                return Ok(Some(data));
+            }
+            // The segment went between the two looks; the index, changed before, knows why.
+            if before.is_some_and(|before| before.same_place(&entry)) {
+                self.index.doubt();
+                let what = format!("segment {:08x} is gone, rebuilt by a restart", entry.segment);
+                return Err(Error::Damaged { what });
+            }
+            before = Some(entry);
+        }
+    }
+}
+
+impl Blocks for Inner {
+    fn find(&self, key: &[u8]) -> Result<Option<u32>, Error> {
+        Ok(self.index.get(key)?.map(|entry| entry.len))
+    }
+
+    fn data(&self, key: &[u8]) -> Result<Option<Buf>, Error> {
+        self.read_key(key, |_, _| true)
+    }
+}

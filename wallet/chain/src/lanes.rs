@@ -9,12 +9,13 @@ use std::collections::BTreeMap;
 use cid::Cid;
 use fvm_ipld_amt::Amt;
 use fvm_ipld_blockstore::{Blockstore, MemoryBlockstore};
-use pop_units::{AttoFil, Nonce};
-use serde::{Deserialize, Serialize};
+use pop_payments::paych::LaneEntry;
+use pop_payments::{LaneState, SignedAtto};
+use pop_units::{AttoFil, Lane};
+use serde::Deserialize;
 use serde_bytes::ByteBuf;
 
 use crate::cids;
-use crate::paych::LaneState;
 
 const BIT_WIDTH: u32 = 3;
 /// Children of a node: 2 to the bit width.
@@ -26,8 +27,7 @@ const MAX_BLOCKS: usize = 1024;
 
 /// A tree of lanes that is damaged, too large or no tree of lanes.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum LanesError {
+pub(crate) enum LanesError {
     /// The tree cannot be built.
     #[error("lanes make no tree: {0}")]
     Build(String),
@@ -39,15 +39,11 @@ pub enum LanesError {
     TooLarge,
 }
 
-/// A lane in its CBOR form: the amount as sign byte and magnitude, then the nonce.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Row(ByteBuf, u64);
+#[derive(Deserialize)]
+struct Root(u32, u32, serde::de::IgnoredAny, Node);
 
 #[derive(Deserialize)]
-struct Root(u32, u32, u64, Node);
-
-#[derive(Deserialize)]
-struct Node(ByteBuf, Vec<Cid>, Vec<Row>);
+struct Node(ByteBuf, Vec<Cid>, Vec<LaneEntry>);
 
 /// The blocks of a tree of lanes.
 #[derive(Debug)]
@@ -58,12 +54,12 @@ pub(crate) struct Tree {
 }
 
 /// Builds the tree.
-pub(crate) fn build(lanes: &BTreeMap<u64, LaneState>) -> Result<Tree, LanesError> {
+pub(crate) fn build(lanes: &BTreeMap<Lane, LaneState>) -> Result<Tree, LanesError> {
     let store = MemoryBlockstore::new();
     let mut amt = Amt::new_with_bit_width(&store, BIT_WIDTH);
     for (lane, state) in lanes {
-        let row = Row(ByteBuf::from(to_bigint(state.redeemed)), state.nonce.get());
-        amt.set(*lane, row).map_err(|e| LanesError::Build(e.to_string()))?;
+        let entry = LaneEntry { redeemed: SignedAtto::from(state.redeemed), nonce: state.nonce };
+        amt.set(lane.get(), entry).map_err(|e| LanesError::Build(e.to_string()))?;
     }
     let root = amt.flush().map_err(|e| LanesError::Build(e.to_string()))?;
     let mut blocks = Vec::new();
@@ -81,7 +77,7 @@ pub(crate) struct Walk {
     /// Blocks still to read, with the first lane below each and its height where known.
     open: Vec<(Cid, u64, Option<u32>)>,
     seen: usize,
-    lanes: BTreeMap<u64, LaneState>,
+    lanes: BTreeMap<Lane, LaneState>,
 }
 
 impl Walk {
@@ -115,7 +111,7 @@ impl Walk {
     }
 
     /// Returns the lanes once nothing is wanted.
-    pub(crate) fn finish(self) -> BTreeMap<u64, LaneState> {
+    pub(crate) fn finish(self) -> BTreeMap<Lane, LaneState> {
         self.lanes
     }
 
@@ -131,9 +127,9 @@ impl Walk {
             let lane = slot.checked_mul(span?)?.checked_add(first)?;
             match (links.get(at), rows.get(at)) {
                 (Some(link), None) => self.open.push((*link, lane, Some(height.checked_sub(1)?))),
-                (None, Some(Row(redeemed, nonce))) => {
-                    let state = LaneState { redeemed: from_bigint(redeemed)?, nonce: Nonce::new(*nonce) };
-                    self.lanes.insert(lane, state);
+                (None, Some(LaneEntry { redeemed, nonce })) => {
+                    let redeemed = AttoFil::try_from(*redeemed).ok()?;
+                    self.lanes.insert(Lane::new(lane), LaneState { redeemed, nonce: *nonce });
                 }
                 _ => return None,
             }
@@ -142,33 +138,20 @@ impl Walk {
     }
 }
 
-/// Returns the bytes of a big integer: nothing for zero, else a sign byte and the magnitude.
-pub(crate) fn to_bigint(amount: AttoFil) -> Vec<u8> {
-    let bytes = amount.get().to_be_bytes();
-    let magnitude: Vec<u8> = bytes.into_iter().skip_while(|b| *b == 0).collect();
-    if magnitude.is_empty() { magnitude } else { [vec![0], magnitude].concat() }
-}
-
-/// Reads a big integer that is not negative and fits.
-pub(crate) fn from_bigint(bytes: &[u8]) -> Option<AttoFil> {
-    let Some((sign, magnitude)) = bytes.split_first() else { return Some(AttoFil::ZERO) };
-    if *sign != 0 || magnitude.len() > 16 || magnitude.first().is_none_or(|b| *b == 0) {
-        return None;
-    }
-    let amount = magnitude.iter().fold(0u128, |sum, b| (sum << 8) | u128::from(*b));
-    Some(AttoFil::new(amount))
-}
-
 #[cfg(test)]
 mod tests {
+    use pop_payments::paych::MAX_LANE;
+    use pop_units::Nonce;
+
     use super::*;
 
-    fn lanes(of: &[u64]) -> BTreeMap<u64, LaneState> {
-        let state = |lane: u64| LaneState { redeemed: AttoFil::new(u128::from(lane)), nonce: Nonce::new(lane) };
-        of.iter().map(|lane| (*lane, state(*lane))).collect()
+    fn lanes(of: &[u64]) -> BTreeMap<Lane, LaneState> {
+        let state =
+            |lane: u64| LaneState { redeemed: AttoFil::new(u128::from(lane)), nonce: Nonce::new(lane) };
+        of.iter().map(|lane| (Lane::new(*lane), state(*lane))).collect()
     }
 
-    fn read(tree: &Tree) -> Result<BTreeMap<u64, LaneState>, LanesError> {
+    fn read(tree: &Tree) -> Result<BTreeMap<Lane, LaneState>, LanesError> {
         let mut walk = Walk::new(tree.root);
         while let Some(cid) = walk.want() {
             let found = tree.blocks.iter().find(|(c, _)| *c == cid).unwrap();
@@ -179,7 +162,7 @@ mod tests {
 
     #[test]
     fn lanes_read_back_from_the_tree() {
-        for of in [vec![], vec![0], vec![7, 8], (0..200).collect(), vec![0, 9, 1 << 40, crate::paych::MAX_LANE]] {
+        for of in [vec![], vec![0], vec![7, 8], (0..200).collect(), vec![0, 9, 1 << 40, MAX_LANE]] {
             let lanes = lanes(&of);
             assert_eq!(read(&build(&lanes).unwrap()).unwrap(), lanes);
         }

@@ -6,29 +6,12 @@
 
 use std::collections::BTreeMap;
 
+use pop_payments::paych::{MAX_LANE, MAX_SECRET};
+use pop_payments::{ExitCode, LaneState};
 use pop_units::{AttoFil, ChainEpoch, Lane, Nonce};
-use serde::{Deserialize, Serialize};
-
-use crate::exit::ExitCode;
 
 /// The number of an actor on its chain (the `1001` of `f01001`).
 pub type ActorId = u64;
-
-/// Epochs between Settle and the first Collect on Filecoin: 12 hours of 30 s.
-pub const SETTLE_DELAY: i64 = 1440;
-/// The highest lane that the actor accepts.
-pub const MAX_LANE: u64 = 9_223_372_036_854_775_807;
-/// The longest secret that an Update may carry.
-pub const MAX_SECRET: usize = 256;
-
-/// What a channel owes on one lane.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LaneState {
-    /// The amount redeemed so far; vouchers of a lane are cumulative.
-    pub redeemed: AttoFil,
-    /// The nonce of the last voucher.
-    pub nonce: Nonce,
-}
 
 /// A channel as the chain keeps it, without its balance, which belongs to the actor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +27,7 @@ pub struct Channel {
     /// The earliest `settling_at` that accepted vouchers allow.
     pub min_settle_height: ChainEpoch,
     /// The lanes that have been redeemed from.
-    pub lanes: BTreeMap<u64, LaneState>,
+    pub lanes: BTreeMap<Lane, LaneState>,
 }
 
 /// Where and by whom an operation is called.
@@ -135,7 +118,7 @@ impl Channel {
     pub fn update(&mut self, call: Call, update: &Update<'_>) -> Result<(), ExitCode> {
         self.check_party(call.caller)?;
         self.check_voucher(call, update)?;
-        let amount = update.amount.ok_or(ExitCode::ILLEGAL_ARGUMENT)?;
+        let amount = update.amount.ok_or(ExitCode::USR_ILLEGAL_ARGUMENT)?;
         check_secret(update)?;
         if !update.extra.is_ok() {
             return Err(update.extra);
@@ -143,15 +126,15 @@ impl Channel {
         // Every change is collected first: a voucher that is refused at its last rule must leave no trace.
         let own = self.lane(update.lane)?.unwrap_or_default();
         let (merged, others) = self.merged(update)?;
-        let counted = others.checked_add(own.redeemed).map_err(|_| ExitCode::ILLEGAL_ARGUMENT)?;
-        let raised = self.to_send.checked_add(amount).map_err(|_| ExitCode::ILLEGAL_ARGUMENT)?;
-        let to_send = raised.checked_sub(counted).map_err(|_| ExitCode::ILLEGAL_ARGUMENT)?;
+        let counted = others.checked_add(own.redeemed).map_err(|_| ExitCode::USR_ILLEGAL_ARGUMENT)?;
+        let raised = self.to_send.checked_add(amount).map_err(|_| ExitCode::USR_ILLEGAL_ARGUMENT)?;
+        let to_send = raised.checked_sub(counted).map_err(|_| ExitCode::USR_ILLEGAL_ARGUMENT)?;
         require(to_send <= call.balance)?;
 
         self.to_send = to_send;
         self.raise_settle_height(update.min_settle_height);
         self.lanes.extend(merged);
-        self.lanes.insert(update.lane.get(), LaneState { redeemed: amount, nonce: update.nonce });
+        self.lanes.insert(update.lane, LaneState { redeemed: amount, nonce: update.nonce });
         Ok(())
     }
 
@@ -162,9 +145,9 @@ impl Channel {
     pub fn settle(&mut self, call: Call, delay: i64) -> Result<(), ExitCode> {
         self.check_party(call.caller)?;
         if self.is_settling() {
-            return Err(ExitCode::ILLEGAL_STATE);
+            return Err(ExitCode::USR_ILLEGAL_STATE);
         }
-        let at = call.epoch.checked_add(delay).map_err(|_| ExitCode::ILLEGAL_STATE)?;
+        let at = call.epoch.checked_add(delay).map_err(|_| ExitCode::USR_ILLEGAL_STATE)?;
         self.settling_at = at.max(self.min_settle_height);
         Ok(())
     }
@@ -176,9 +159,9 @@ impl Channel {
     pub fn collect(&self, call: Call) -> Result<Payout, ExitCode> {
         self.check_party(call.caller)?;
         if !self.is_settling() || call.epoch < self.settling_at {
-            return Err(ExitCode::FORBIDDEN);
+            return Err(ExitCode::USR_FORBIDDEN);
         }
-        let from = call.balance.checked_sub(self.to_send).map_err(|_| ExitCode::INSUFFICIENT_FUNDS)?;
+        let from = call.balance.checked_sub(self.to_send).map_err(|_| ExitCode::SYS_INSUFFICIENT_FUNDS)?;
         Ok(Payout { to: self.to_send, from })
     }
 
@@ -190,14 +173,14 @@ impl Channel {
     fn check_party(&self, caller: ActorId) -> Result<(), ExitCode> {
         match caller == self.from || caller == self.to {
             true => Ok(()),
-            false => Err(ExitCode::FORBIDDEN),
+            false => Err(ExitCode::USR_FORBIDDEN),
         }
     }
 
     fn check_voucher(&self, call: Call, update: &Update<'_>) -> Result<(), ExitCode> {
         require(update.signed != Signed::Not)?;
         if self.is_settling() && call.epoch >= self.settling_at {
-            return Err(ExitCode::UPDATE_AFTER_SETTLED);
+            return Err(ExitCode::PAYCH_SETTLED);
         }
         require(update.secret.len() <= MAX_SECRET)?;
         require(update.signed == Signed::Well)?;
@@ -209,11 +192,11 @@ impl Channel {
     /// Returns the state of the voucher's lane, where it exists; only then must the nonce grow.
     fn lane(&self, lane: Lane) -> Result<Option<LaneState>, ExitCode> {
         require(lane.get() <= MAX_LANE)?;
-        Ok(self.lanes.get(&lane.get()).copied())
+        Ok(self.lanes.get(&lane).copied())
     }
 
     /// Returns the lanes that the voucher folds in, as they are afterwards, and the sum they had redeemed.
-    fn merged(&self, update: &Update<'_>) -> Result<(BTreeMap<u64, LaneState>, AttoFil), ExitCode> {
+    fn merged(&self, update: &Update<'_>) -> Result<(BTreeMap<Lane, LaneState>, AttoFil), ExitCode> {
         if let Some(own) = self.lane(update.lane)? {
             require(update.nonce > own.nonce)?;
         }
@@ -222,12 +205,11 @@ impl Channel {
         for &(lane, nonce) in update.merges {
             require(lane != update.lane)?;
             let stored = self.lane(lane)?;
-            let mut other =
-                merged.get(&lane.get()).copied().or(stored).ok_or(ExitCode::ILLEGAL_ARGUMENT)?;
+            let mut other = merged.get(&lane).copied().or(stored).ok_or(ExitCode::USR_ILLEGAL_ARGUMENT)?;
             require(nonce > other.nonce)?;
-            sum = sum.checked_add(other.redeemed).map_err(|_| ExitCode::ILLEGAL_ARGUMENT)?;
+            sum = sum.checked_add(other.redeemed).map_err(|_| ExitCode::USR_ILLEGAL_ARGUMENT)?;
             other.nonce = nonce;
-            merged.insert(lane.get(), other);
+            merged.insert(lane, other);
         }
         Ok((merged, sum))
     }
@@ -249,7 +231,7 @@ fn check_secret(update: &Update<'_>) -> Result<(), ExitCode> {
 }
 
 fn require(holds: bool) -> Result<(), ExitCode> {
-    if holds { Ok(()) } else { Err(ExitCode::ILLEGAL_ARGUMENT) }
+    if holds { Ok(()) } else { Err(ExitCode::USR_ILLEGAL_ARGUMENT) }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use pop_payments::paych::SETTLE_DELAY;
 use serde::Deserialize;
 
 use super::*;
@@ -146,7 +147,7 @@ fn check(model: &Model, op: &Op, at: &str) {
     assert_eq!(Some(channel.min_settle_height.get()), op.min_settle_height, "{at}: min_settle_height");
     assert_eq!(Some(model.balance), op.balance.map(atto), "{at}: balance");
     let lane = |&(lane, redeemed, nonce): &(u64, u64, u64)| {
-        (lane, LaneState { redeemed: atto(redeemed), nonce: Nonce::new(nonce) })
+        (Lane::new(lane), LaneState { redeemed: atto(redeemed), nonce: Nonce::new(nonce) })
     };
     assert_eq!(channel.lanes, op.lanes.iter().flatten().map(lane).collect(), "{at}: lanes");
     let tree = lanes::build(&channel.lanes).unwrap();
@@ -234,7 +235,7 @@ fn redeeming_counts_the_difference_and_the_nonce_grows() {
     let lower = Update { amount: Some(atto(9)), nonce: Nonce::new(2), ..voucher() };
     assert_eq!(submit(&mut model, &lower), 0, "a newer voucher may lower the amount");
     assert_eq!(model.channel.to_send, atto(9));
-    assert_eq!(model.channel.lanes[&1].nonce, Nonce::new(2));
+    assert_eq!(model.channel.lanes[&Lane::new(1)].nonce, Nonce::new(2));
     let other = Update { lane: Lane::new(2), ..voucher() };
     assert_eq!(submit(&mut model, &other), 0);
     assert_eq!(model.channel.to_send, atto(19));
@@ -261,7 +262,10 @@ fn merges_fold_lanes_in_or_are_refused() {
         assert_eq!(submit(&mut model, &update), exit, "{name}");
         if exit == 0 {
             assert_eq!(model.channel.to_send, atto(30));
-            assert_eq!(model.channel.lanes[&2], LaneState { redeemed: atto(10), nonce: Nonce::new(5) });
+            assert_eq!(
+                model.channel.lanes[&Lane::new(2)],
+                LaneState { redeemed: atto(10), nonce: Nonce::new(5) }
+            );
         }
     }
 }
@@ -302,11 +306,15 @@ fn settle_happens_once_and_respects_the_settle_height() {
     let settle = Act::Settle { caller: "from".to_owned() };
     assert_eq!(model.run(&settle), Ok(()));
     assert_eq!(model.channel.settling_at.get(), 9000);
-    assert_eq!(model.run(&settle), Err(ExitCode::ILLEGAL_STATE));
+    assert_eq!(model.run(&settle), Err(ExitCode::USR_ILLEGAL_STATE));
     model.epoch = ChainEpoch::new(9000);
     let late = Update { nonce: Nonce::new(2), secret: &[7; 257], ..voucher() };
     assert_eq!(submit(&mut model, &late), 32, "settled comes before the other rules");
-    assert_eq!(submit(&mut model, &Update { signed: Signed::Not, ..late }), 16, "but after a missing signature");
+    assert_eq!(
+        submit(&mut model, &Update { signed: Signed::Not, ..late }),
+        16,
+        "but after a missing signature"
+    );
 }
 
 #[test]
@@ -314,12 +322,12 @@ fn collect_pays_both_sides_when_the_time_has_come() {
     let mut model = model();
     assert_eq!(submit(&mut model, &voucher()), 0);
     let collect = Act::Collect { caller: "from".to_owned() };
-    assert_eq!(model.run(&collect), Err(ExitCode::FORBIDDEN), "not settling");
+    assert_eq!(model.run(&collect), Err(ExitCode::USR_FORBIDDEN), "not settling");
     model.run(&Act::Settle { caller: "to".to_owned() }).unwrap();
     model.epoch = ChainEpoch::new(1449);
-    assert_eq!(model.run(&collect), Err(ExitCode::FORBIDDEN), "one epoch too early");
+    assert_eq!(model.run(&collect), Err(ExitCode::USR_FORBIDDEN), "one epoch too early");
     model.epoch = ChainEpoch::new(1450);
-    assert_eq!(model.run(&Act::Collect { caller: "other".to_owned() }), Err(ExitCode::FORBIDDEN));
+    assert_eq!(model.run(&Act::Collect { caller: "other".to_owned() }), Err(ExitCode::USR_FORBIDDEN));
     assert_eq!(model.run(&collect), Ok(()));
     assert_eq!(model.payout, Some(Payout { to: atto(10), from: atto(90) }));
 }

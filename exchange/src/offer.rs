@@ -18,12 +18,10 @@ pub enum Unfit {
     #[error(transparent)]
     Signature(#[from] SignatureError),
     /// It came from another peer than the one that signed it.
-    #[error("offer of {signer} came from {sender}")]
+    #[error("offer of {signer} came from another peer")]
     WrongSender {
         /// Who signed.
         signer: PeerId,
-        /// Who sent.
-        sender: PeerId,
     },
     /// It answers no question that is open.
     #[error("offer answers no open question")]
@@ -62,7 +60,7 @@ pub enum Unfit {
 pub fn check(signed: &SignedOffer, sender: &PeerId, query: &Query, now_s: u64) -> Result<(), Unfit> {
     let offer = &signed.offer;
     if offer.provider != *sender {
-        return Err(Unfit::WrongSender { signer: offer.provider, sender: *sender });
+        return Err(Unfit::WrongSender { signer: offer.provider });
     }
     if offer.req_id != query.req_id {
         return Err(Unfit::NotAsked);

@@ -4,7 +4,7 @@ mod authorisation;
 mod quota;
 mod rounds;
 
-pub use crate::replicate::authorisation::{Authorisations, TokenRefusal};
+pub use crate::replicate::authorisation::{Authorisations, Bound, TokenRefusal};
 pub use crate::replicate::quota::{Quota, QuotaRefusal};
 pub use crate::replicate::rounds::{Outcome, Plan, Rounds, Step};
 

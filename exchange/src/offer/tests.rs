@@ -87,7 +87,7 @@ fn an_offer_must_fit_the_question() {
 #[test]
 fn an_offer_of_somebody_else_is_refused() {
     let (mine, other) = (key(1).public().to_peer_id(), key(2).public().to_peer_id());
-    let wrong = Unfit::WrongSender { signer: mine, sender: other };
+    let wrong = Unfit::WrongSender { signer: mine };
     assert_eq!(check(&signed(1, 5), &other, &query(), NOW_S), Err(wrong));
     let mut forged = signed(1, 5);
     forged.offer.size = Bytes::new(4);

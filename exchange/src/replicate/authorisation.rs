@@ -28,25 +28,36 @@ pub enum TokenRefusal {
     Expired,
 }
 
+/// What a token is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// What may be pulled.
+    pub root: Cid,
+    /// Who may pull it.
+    pub peer: PeerId,
+    /// Until when.
+    pub expiry: Instant,
+}
+
 /// The tokens that this node gave out.
 #[derive(Debug, Default)]
 pub struct Authorisations {
-    open: HashMap<Token, (Cid, PeerId, Instant)>,
+    open: HashMap<Token, Bound>,
 }
 
 impl Authorisations {
     /// How long a token lives: as long as a dispatch may take.
     pub const LIFE: Duration = Duration::from_secs(3600);
 
-    /// Lets `peer` pull `root` once with `token`, until `expiry`. Returns false when too many are open.
-    pub fn grant(&mut self, token: Token, root: Cid, peer: PeerId, expiry: Instant, now: Instant) -> bool {
+    /// Makes `token` good for one pull. Returns false when too many are open.
+    pub fn grant(&mut self, token: Token, bound: Bound, now: Instant) -> bool {
         if self.open.len() >= OPEN {
-            self.open.retain(|_, (_, _, until)| *until > now);
+            self.open.retain(|_, bound| bound.expiry > now);
         }
         if self.open.len() >= OPEN {
             return false;
         }
-        self.open.insert(token, (root, peer, expiry));
+        self.open.insert(token, bound);
         true
     }
 
@@ -62,14 +73,14 @@ impl Authorisations {
         peer: &PeerId,
         now: Instant,
     ) -> Result<(), TokenRefusal> {
-        let (for_root, for_peer, until) = self.open.get(token).ok_or(TokenRefusal::Unknown)?;
-        if for_peer != peer {
+        let bound = self.open.get(token).ok_or(TokenRefusal::Unknown)?;
+        if bound.peer != *peer {
             return Err(TokenRefusal::WrongPeer);
         }
-        if for_root != root {
+        if bound.root != *root {
             return Err(TokenRefusal::WrongRoot);
         }
-        let is_expired = *until <= now;
+        let is_expired = bound.expiry <= now;
         self.open.remove(token);
         if is_expired {
             return Err(TokenRefusal::Expired);

@@ -5,7 +5,7 @@ use pop_dag::{Block, Buf, Cid, Codec};
 use pop_units::{Bytes, ReplicationFactor};
 use pop_wire::Token;
 
-use super::{Authorisations, Outcome, Plan, Quota, QuotaRefusal, Rounds, Step, TokenRefusal};
+use super::{Authorisations, Bound, Outcome, Plan, Quota, QuotaRefusal, Rounds, Step, TokenRefusal};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -21,12 +21,16 @@ fn plan(rf: u8, attempts: u32) -> Plan {
     Plan { rf: ReplicationFactor::new(rf), attempts, backoff: MINUTE, named_only: false }
 }
 
+fn bound(now: Instant) -> Bound {
+    Bound { root: root(b"a"), peer: peer(1), expiry: now + MINUTE }
+}
+
 #[test]
 fn a_token_is_good_once_for_its_peer_and_root() {
     let now = Instant::now();
     let token = Token::new([7; 32]);
     let mut open = Authorisations::default();
-    assert!(open.grant(token, root(b"a"), peer(1), now + MINUTE, now));
+    assert!(open.grant(token, bound(now), now));
     let table = [
         ("unknown", Token::new([8; 32]), root(b"a"), peer(1), Err(TokenRefusal::Unknown)),
         ("wrong peer", token, root(b"a"), peer(2), Err(TokenRefusal::WrongPeer)),
@@ -43,8 +47,8 @@ fn a_token_is_good_once_for_its_peer_and_root() {
 fn a_token_expires_and_can_be_taken_back() {
     let now = Instant::now();
     let mut open = Authorisations::default();
-    open.grant(Token::new([1; 32]), root(b"a"), peer(1), now + MINUTE, now);
-    open.grant(Token::new([2; 32]), root(b"a"), peer(1), now + MINUTE, now);
+    open.grant(Token::new([1; 32]), bound(now), now);
+    open.grant(Token::new([2; 32]), bound(now), now);
     open.revoke(&Token::new([2; 32]));
     let late = now + MINUTE;
     assert_eq!(open.redeem(&Token::new([1; 32]), &root(b"a"), &peer(1), late), Err(TokenRefusal::Expired));

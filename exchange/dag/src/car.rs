@@ -6,7 +6,7 @@
 
 mod write;
 
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 
 use bytes::Bytes as Buf;
 use cid::Cid;
@@ -26,6 +26,8 @@ const MAX_SECTION: u64 = MAX_BLOCK.get() + MAX_CID;
 /// What follows the first 11 bytes of version 2: characteristics, offset and size of the data, index offset.
 const V2_HEADER: usize = 40;
 const V2_PRAGMA: u64 = 11;
+/// Lengths are read byte by byte; blocks of this size and more pass the buffer by.
+const BUFFER: usize = 64 << 10;
 
 /// Why an archive cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -113,7 +115,7 @@ impl<R: Read> CarReader<R> {
     /// # Errors
     /// It is no archive of version 1 or 2, or one without roots.
     pub fn new(input: R) -> Result<Self, CarError> {
-        let mut input = Counted { input, offset: 0 };
+        let mut input = Counted { input: BufReader::with_capacity(BUFFER, input), offset: 0 };
         let mut header = read_header(&mut input)?;
         let mut end = u64::MAX;
         if header.version == 2 {
@@ -199,7 +201,7 @@ fn enter_v2<R: Read>(input: &mut Counted<R>) -> Result<u64, CarError> {
 /// A reader that knows how far it is.
 #[derive(Debug)]
 struct Counted<R> {
-    input: R,
+    input: BufReader<R>,
     offset: u64,
 }
 

@@ -59,6 +59,9 @@ pub struct Entry {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImportError {
+    /// The parameters cannot be met, such as empty chunks or nodes of one link.
+    #[error("the profile's parameters are impossible")]
+    Profile,
     /// The reader gave an error.
     #[error("the content could not be read")]
     Read(#[source] std::io::Error),

@@ -1,11 +1,11 @@
 //! Writing an archive of version 1.
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 
 use bytes::Bytes as Buf;
 use cid::Cid;
 
-use super::Header;
+use super::{BUFFER, Header};
 use crate::block::Block;
 use crate::codec::proto::put_varint;
 use crate::source::{BlockSource, SinkError};
@@ -13,8 +13,8 @@ use crate::walk::{self, RunError, Scope, Totals};
 
 /// Writes an archive, block by block.
 #[derive(Debug)]
-pub struct CarWriter<W> {
-    output: W,
+pub struct CarWriter<W: Write> {
+    output: BufWriter<W>,
 }
 
 impl<W: Write> CarWriter<W> {
@@ -22,12 +22,13 @@ impl<W: Write> CarWriter<W> {
     ///
     /// # Errors
     /// The output gives an error, or there is no root.
-    pub fn new(mut output: W, roots: &[Cid]) -> io::Result<Self> {
+    pub fn new(output: W, roots: &[Cid]) -> io::Result<Self> {
         if roots.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "an archive needs a root"));
         }
         let header = Header { roots: Some(roots.to_vec()), version: 1 };
         let bytes = serde_ipld_dagcbor::to_vec(&header).map_err(io::Error::other)?;
+        let mut output = BufWriter::with_capacity(BUFFER, output);
         put(&mut output, &[&bytes])?;
         Ok(Self { output })
     }
@@ -48,13 +49,13 @@ impl<W: Write> CarWriter<W> {
         put(&mut self.output, &[&cid.to_bytes(), data])
     }
 
-    /// Flushes and returns the output.
+    /// Flushes and returns the output. Without it the end of the archive may be missing.
     ///
     /// # Errors
     /// The output gives an error.
     pub fn finish(mut self) -> io::Result<W> {
         self.output.flush()?;
-        Ok(self.output)
+        self.output.into_inner().map_err(io::IntoInnerError::into_error)
     }
 }
 

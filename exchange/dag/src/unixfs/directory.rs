@@ -23,6 +23,7 @@ pub fn directory(
     profile: &Profile,
     sink: &mut dyn BlockSink,
 ) -> Result<(Block, Bytes), ImportError> {
+    profile.check()?;
     sort(&mut entries)?;
     let estimate = |entry: &Entry| entry.name.len() + entry.cid.encoded_len();
     let names_and_cids: usize = entries.iter().map(estimate).sum();

@@ -17,13 +17,14 @@ use crate::source::BlockSink;
 /// `progress` is called with the size of each chunk once its block was taken.
 ///
 /// # Errors
-/// The reader or the sink gives an error.
+/// The reader or the sink gives an error, or the profile is impossible.
 pub fn add_file(
     reader: &mut dyn Read,
     profile: &Profile,
     sink: &mut dyn BlockSink,
     progress: &mut dyn FnMut(Bytes),
 ) -> Result<Added, ImportError> {
+    profile.check()?;
     let mut layout = Layout { profile, sink, levels: Vec::new() };
     loop {
         let chunk = read_chunk(reader, profile.chunk)?;

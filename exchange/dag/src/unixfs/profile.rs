@@ -3,7 +3,8 @@
 use bytes::Bytes as Buf;
 use pop_units::Bytes;
 
-use crate::block::Block;
+use super::ImportError;
+use crate::block::{Block, MAX_BLOCK};
 use crate::codec::Codec;
 
 /// A UnixFS CID profile.
@@ -55,6 +56,15 @@ impl Profile {
             shard_above: Bytes::new(256 << 10),
             estimate: Estimate::Links,
         }
+    }
+
+    /// Refuses parameters that would lose content, never end, or make blocks that nobody takes.
+    pub(super) fn check(&self) -> Result<(), ImportError> {
+        // Half a block leaves room for what surrounds the content.
+        let half = Bytes::new(MAX_BLOCK.get() / 2);
+        let sizes = !self.chunk.is_zero() && self.chunk <= half && self.shard_above <= half;
+        let links = (2..=8192).contains(&self.max_links);
+        if sizes && links { Ok(()) } else { Err(ImportError::Profile) }
     }
 
     /// Returns a dag-pb block with the CID version of the profile.

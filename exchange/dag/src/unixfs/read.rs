@@ -258,6 +258,9 @@ pub fn write_file(
 ) -> Result<Bytes, ExportError> {
     let mut written = Bytes::ZERO;
     let mut put = |content: &[u8]| -> Result<(), ExportError> {
+        if content.is_empty() {
+            return Ok(());
+        }
         out.write_all(content).map_err(ExportError::Write)?;
         let size = Bytes::of(content);
         written = written.saturating_add(size);

@@ -11,7 +11,7 @@ use super::node::FsNode;
 use super::*;
 use crate::car::CarReader;
 use crate::codec::pb;
-use crate::{Block, BlockSource, Codec, Memory};
+use crate::{Block, BlockSink, BlockSource, Codec, Memory};
 
 pub(crate) fn testdata(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata")).join(name)
@@ -111,6 +111,49 @@ fn empty_things_give_their_published_cids() {
     assert_eq!(v0.cid.to_string(), "QmbFMke1KXqnYyBBWxB74N4c5SBnJMVAiMNRcGu6x1AwQH");
     assert_eq!(read_back(&raw.cid, &memory).unwrap(), b"");
     assert_eq!(read_back(&v0.cid, &memory).unwrap(), b"");
+}
+
+#[test]
+fn impossible_profiles_are_refused() {
+    let good = Profile::default();
+    let table = [
+        Profile { chunk: Bytes::ZERO, ..good.clone() },
+        Profile { chunk: crate::MAX_BLOCK, ..good.clone() },
+        Profile { max_links: 1, ..good.clone() },
+        Profile { max_links: 100_000, ..good.clone() },
+        Profile { shard_above: Bytes::GIB, ..good },
+    ];
+    for profile in table {
+        let file = add_file(&mut &b"x"[..], &profile, &mut Memory::new(), &mut |_| ());
+        assert!(matches!(file, Err(ImportError::Profile)), "{profile:?}");
+        let dir = directory(Vec::new(), &profile, &mut Memory::new());
+        assert!(matches!(dir, Err(ImportError::Profile)), "{profile:?}");
+    }
+}
+
+#[test]
+fn content_streams_into_the_sink() {
+    /// Counts, and keeps nothing: the import must not need the blocks again.
+    struct Counting(u64);
+    impl BlockSink for Counting {
+        fn accept(&mut self, block: Block) -> Result<(), SinkError> {
+            assert!(block.size() <= Bytes::MIB);
+            self.0 += 1;
+            Ok(())
+        }
+    }
+    struct Full;
+    impl BlockSink for Full {
+        fn accept(&mut self, _: Block) -> Result<(), SinkError> {
+            Err(SinkError::new("disk full"))
+        }
+    }
+    let mut sink = Counting(0);
+    let content = || std::io::repeat(7).take(5_000_000);
+    add_file(&mut content(), &Profile::default(), &mut sink, &mut |_| ()).unwrap();
+    assert_eq!(sink.0, 6);
+    let refused = add_file(&mut content(), &Profile::default(), &mut Full, &mut |_| ());
+    assert!(matches!(refused, Err(ImportError::Sink(error)) if error.to_string() == "disk full"));
 }
 
 #[test]

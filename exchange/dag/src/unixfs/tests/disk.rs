@@ -73,6 +73,15 @@ fn what_cannot_be_added_is_named() {
     ));
     fs::remove_file(&socket).unwrap();
 
+    let pipe = dir.path().join("pipe");
+    let mode = rustix::fs::Mode::RUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    assert!(matches!(
+        import(dir.path()),
+        Err(ImportError::Special { path, what: "pipe" }) if path == pipe
+    ));
+    fs::remove_file(&pipe).unwrap();
+
     let name = dir.path().join(OsStr::from_bytes(b"caf\xe9"));
     fs::write(&name, "x").unwrap();
     assert!(matches!(import(dir.path()), Err(ImportError::NotUtf8 { path }) if path == name));
@@ -91,6 +100,20 @@ fn a_file_that_grows_while_it_is_read_is_refused() {
     };
     let refused = add_path(dir.path(), &Profile::default(), &mut memory, &mut grow);
     assert!(matches!(refused, Err(ImportError::Changed { path }) if path == file));
+}
+
+#[test]
+fn a_file_that_vanishes_or_shrinks_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, second) = (dir.path().join("a"), dir.path().join("b"));
+    fs::write(&first, vec![1; 3 << 20]).unwrap();
+    fs::write(&second, "later").unwrap();
+    let mut vanish = |_| drop(fs::remove_file(&second));
+    let refused = add_path(dir.path(), &Profile::default(), &mut Memory::new(), &mut vanish);
+    assert!(matches!(refused, Err(ImportError::Io { path, .. }) if path == second));
+    let mut shrink = |_| fs::write(&first, "short").unwrap();
+    let refused = add_path(dir.path(), &Profile::default(), &mut Memory::new(), &mut shrink);
+    assert!(matches!(refused, Err(ImportError::Changed { path }) if path == first));
 }
 
 #[test]
@@ -161,6 +184,26 @@ fn a_tree_without_end_is_cut_off() {
     let options = TreeOptions { max_entries: 100, ..TreeOptions::default() };
     let refused = write_tree(&cid, &memory, &dir.path().join("bomb"), &options, &mut |_| ());
     assert!(matches!(refused, Err(ExportError::TooMany { limit: 100 })));
+}
+
+#[test]
+fn directories_nest_to_the_limit_and_no_further() {
+    let dir = tempfile::tempdir().unwrap();
+    let (tree, copy) = (dir.path().join("tree"), dir.path().join("copy"));
+    let deepest = (1..MAX_TREE_DEPTH).fold(tree.clone(), |path, _| path.join("d"));
+    fs::create_dir_all(&deepest).unwrap();
+    fs::write(deepest.join("file"), "deep").unwrap();
+    let (added, memory) = import(&tree).unwrap();
+    export(&added.cid, &memory, &copy, false).unwrap();
+    assert_eq!(import(&copy).unwrap().0, added);
+
+    fs::create_dir(deepest.join("d")).unwrap();
+    assert!(matches!(import(&tree), Err(ImportError::TooDeep { .. })));
+    let mut memory = memory;
+    let above = dag_pb(&FsNode::new(Kind::Directory), &[("d", added.cid)], &mut memory);
+    let above = dag_pb(&FsNode::new(Kind::Directory), &[("d", above)], &mut memory);
+    let refused = export(&above, &memory, &dir.path().join("deeper"), false);
+    assert!(matches!(refused, Err(ExportError::TooDeep { .. })));
 }
 
 #[test]

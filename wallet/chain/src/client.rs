@@ -24,6 +24,9 @@ const FILECOIN_EPOCH: Duration = Duration::from_secs(30);
 const LOOKBACK: i64 = 2000;
 const PAYMENT_CHANNEL: &str = "paymentchannel";
 
+/// The longest network name that a chain id takes.
+const MAX_NAME: usize = 32;
+
 /// A chain behind a transport.
 #[derive(Debug)]
 pub struct FilRpc<T> {
@@ -39,8 +42,7 @@ impl<T: Transport> FilRpc<T> {
     /// The node does not answer, or serves another chain.
     pub async fn connect(transport: T, want: Option<&ChainId>) -> Result<Self, ChainError> {
         let name = call(&transport, "Filecoin.StateNetworkName", json!([])).await?;
-        let name = answer::text(&name)?;
-        let got = if name.contains(':') { name.to_owned() } else { format!("fil:{name}") };
+        let got = network(answer::text(&name)?);
         let id: ChainId = got.parse().map_err(|_| answer::nonsense("name of the network"))?;
         if let Some(want) = want.filter(|want| **want != id) {
             return Err(ChainError::WrongChain { want: want.clone(), got });
@@ -234,6 +236,12 @@ impl<T: Transport> Chain for FilRpc<T> {
     async fn pause(&self, time: Duration) {
         tokio::time::sleep(time).await;
     }
+}
+
+/// Returns the chain id of a network's name: embedded ledgers give it themselves.
+fn network(name: &str) -> String {
+    // Development networks of Lotus carry a UUID: the beginning of a long name tells them apart as well.
+    if name.contains(':') { name.to_owned() } else { format!("fil:{}", name.get(..MAX_NAME).unwrap_or(name)) }
 }
 
 async fn call(transport: &impl Transport, method: &str, params: Value) -> Result<Value, ChainError> {

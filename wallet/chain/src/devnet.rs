@@ -5,6 +5,7 @@
 //! when the call returns. It is its operator's book, not money: whoever holds the store can rewrite it, which
 //! the chain of block hashes makes visible to whoever kept a copy.
 
+mod audit;
 mod execute;
 mod genesis;
 mod rpc;
@@ -21,6 +22,7 @@ use pop_payments::{ExitCode, Message, MsgCid, SignedMessage};
 use pop_units::{AttoFil, ChainEpoch, Nonce};
 use serde_bytes::{ByteArray, ByteBuf};
 
+pub use self::audit::{AuditError, audit};
 pub use self::genesis::Genesis;
 pub use self::rpc::RpcFault;
 
@@ -93,8 +95,7 @@ pub enum Error {
 
 impl Error {
     fn damaged(key: &[u8]) -> Self {
-        let key = key.iter().map(|b| format!("{b:02x}")).collect();
-        Self::Damaged { key }
+        Self::Damaged { key: hex(key) }
     }
 }
 
@@ -415,6 +416,10 @@ fn found(store: &dyn ChainStore, genesis: Genesis) -> Result<(Genesis, Head), Er
     changes.push(genesis.row());
     store.apply(changes)?;
     Ok((genesis, head))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn unix_millis() -> u64 {

@@ -17,7 +17,7 @@ mod token;
 mod transport;
 
 pub use crate::client::FilRpc;
-pub use crate::devnet::{Clock, Devnet, Error, Facts, Genesis, PushError, RpcFault};
+pub use crate::devnet::{AuditError, Clock, Devnet, Error, Facts, Genesis, PushError, RpcFault, audit};
 pub use crate::router::{MAX_REQUEST, Reply, Router};
 pub use crate::server::serve;
 pub use crate::store::{ChainStore, Change, MAX_VALUE, MemStore, Row, StoreError};

@@ -149,6 +149,18 @@ async fn another_chain_is_refused() {
     assert!(matches!(refused, Err(ChainError::WrongChain { .. })));
 }
 
+#[test]
+fn networks_have_one_name() {
+    for (name, id) in [
+        ("mainnet", "fil:mainnet"),
+        ("local:0011aabb", "local:0011aabb"),
+        ("localnet-4e4dbd96-6b1f-4d4e-9d5e-0f7a2a5d3c11", "fil:localnet-4e4dbd96-6b1f-4d4e-9d5e"),
+    ] {
+        assert_eq!(network(name), id);
+        assert!(id.parse::<ChainId>().is_ok());
+    }
+}
+
 #[tokio::test]
 async fn http_is_answered_by_the_book() {
     let hosted = Hosted::new(devnet(5), false).await;

@@ -223,7 +223,7 @@ impl Devnet {
 
     fn chain_info(&self) -> Value {
         let facts = self.facts();
-        let hash: String = facts.genesis_hash.iter().map(|b| format!("{b:02x}")).collect();
+        let hash = super::hex(&facts.genesis_hash);
         json!({
             "ChainId": facts.id.as_str(),
             "GenesisHash": hash,

@@ -388,6 +388,36 @@ fn blocks_are_chained_from_the_genesis_on() {
 }
 
 #[test]
+fn an_audit_finds_what_no_message_did() {
+    let world = World::new();
+    let channel = world.open(100);
+    world.devnet.advance(3).unwrap();
+    let pay = update(voucher(channel, 0, 1, 40, &key(2)));
+    assert_eq!(world.send(3, channel, 0, method::UPDATE_CHANNEL_STATE, pay), 0);
+    assert_eq!(world.send(3, channel, 0, method::COLLECT, Vec::new()), 18);
+    world.devnet.advance(9).unwrap();
+    let copy = |change: &dyn Fn(&mut Vec<crate::store::Row>)| {
+        let mut rows = world.rows();
+        change(&mut rows);
+        let store = MemStore::new();
+        store.apply(rows.into_iter().map(|(key, value)| (key, Some(value))).collect()).unwrap();
+        audit(&store)
+    };
+    assert_eq!(copy(&|_| {}).unwrap(), 5);
+    assert!(matches!(copy(&|rows| rows.clear()), Err(AuditError::Empty)));
+    for kind in [b'a', b'n', b'c', b'l', b'm', b'r', b'b', b'h', b'g'] {
+        let spoilt = copy(&|rows| {
+            let row = rows.iter_mut().rfind(|(key, _)| key[0] == kind).unwrap();
+            let last = row.1.len() - 1;
+            row.1[last] ^= 1;
+        });
+        assert!(spoilt.is_err(), "changed row {}", char::from(kind));
+    }
+    assert!(copy(&|rows| rows.push((b"a12345678".to_vec(), vec![0]))).is_err(), "added row");
+    assert!(copy(&|rows| rows.retain(|(key, _)| key[0] != b'r')).is_err(), "receipts taken away");
+}
+
+#[test]
 fn misuse_of_calls_has_its_codes() {
     let world = World::new();
     let code = |method: &str, params| world.rpc(method, params).unwrap_err().code;
@@ -506,6 +536,7 @@ proptest! {
             let (balances, fees) = world.devnet.totals().unwrap();
             prop_assert_eq!(balances.checked_add(fees).unwrap(), world.devnet.genesis().supply);
         }
+        prop_assert!(audit(&*world.devnet.store).is_ok());
     }
 
     #[test]

@@ -119,6 +119,18 @@ impl<'a> View<'a> {
         row.map(|row| fvm_ipld_encoding::from_slice(&row).map_err(|_| Error::damaged(HEAD))).transpose()
     }
 
+    pub(crate) fn is_head(key: &[u8]) -> bool {
+        key == HEAD
+    }
+
+    pub(crate) fn block_row(store: &dyn ChainStore, number: u64) -> Result<Option<Vec<u8>>, Error> {
+        Ok(store.get(&key(BLOCK, &number.to_be_bytes()))?)
+    }
+
+    pub(crate) fn message_row(store: &dyn ChainStore, cid: &Cid) -> Result<Option<Vec<u8>>, Error> {
+        Ok(store.get(&key(MESSAGE, &cid.to_bytes()))?)
+    }
+
     pub(crate) fn actor(&self, id: ActorId) -> Result<Option<Actor>, Error> {
         self.get(&key(ACTOR, &id.to_be_bytes()))
     }
@@ -222,7 +234,7 @@ impl<'a> View<'a> {
 
     /// Returns the CID of a block's row, which is how tipsets are named.
     pub(crate) fn block_cid(&self, number: u64) -> Result<Option<Cid>, Error> {
-        let row = self.raw(&key(BLOCK, &number.to_be_bytes()))?;
+        let row = Self::block_row(self.store, number)?;
         Ok(row.map(|row| cids::chain_cid(&row)))
     }
 

@@ -191,6 +191,16 @@ async fn http_is_answered_by_the_book() {
     assert!(client.post(&url).body(call).send().await.is_err(), "stopped");
 }
 
+#[tokio::test]
+async fn a_silent_connection_does_not_delay_the_stop() {
+    let hosted = Hosted::new(devnet(5), false).await;
+    let address = hosted.url.trim_start_matches("http://").trim_end_matches("/rpc/v1").to_owned();
+    let silent = tokio::net::TcpStream::connect(address).await.unwrap();
+    FilRpc::connect(hosted.http(), None).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(3), hosted.end()).await.expect("stopped in time");
+    drop(silent);
+}
+
 /// A node that answers from a list, by method.
 struct Recorded(HashMap<&'static str, Result<Value, RpcFault>>);
 

@@ -51,7 +51,14 @@ pub trait Transport: Send + Sync {
 
 /// The ledger of this process.
 #[derive(Clone, Debug)]
-pub struct InProcess(pub Arc<Devnet>);
+pub struct InProcess(Arc<Devnet>);
+
+impl InProcess {
+    /// Returns the transport into `devnet`.
+    pub const fn new(devnet: Arc<Devnet>) -> Self {
+        Self(devnet)
+    }
+}
 
 #[async_trait]
 impl Transport for InProcess {

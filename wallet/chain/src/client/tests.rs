@@ -100,7 +100,7 @@ fn chain_cid_of_nothing() -> Cid {
 
 #[tokio::test]
 async fn the_same_script_ends_alike_in_process_and_over_http() {
-    let inside = FilRpc::connect(InProcess(Arc::new(devnet(5))), None).await.unwrap();
+    let inside = FilRpc::connect(InProcess::new(Arc::new(devnet(5))), None).await.unwrap();
     let hosted = Hosted::new(devnet(5), true).await;
     let outside = FilRpc::connect(hosted.http(), Some(inside.id())).await.unwrap();
     let (inside, outside) = (script(&inside).await, script(&outside).await);
@@ -111,7 +111,7 @@ async fn the_same_script_ends_alike_in_process_and_over_http() {
 
 #[tokio::test]
 async fn refusals_are_told_apart() {
-    let chain = FilRpc::connect(InProcess(Arc::new(devnet(5))), None).await.unwrap();
+    let chain = FilRpc::connect(InProcess::new(Arc::new(devnet(5))), None).await.unwrap();
     let (payer, payee) = (key(1).address(), key(2).address());
     let good = Message::new(payer, payee, atto(5), method::SEND, Vec::new());
     let push =
@@ -145,7 +145,7 @@ async fn the_ledger_admits_only_the_right_token_and_guards_time() {
 #[tokio::test]
 async fn another_chain_is_refused() {
     let want: ChainId = "fil:mainnet".parse().unwrap();
-    let refused = FilRpc::connect(InProcess(Arc::new(devnet(5))), Some(&want)).await;
+    let refused = FilRpc::connect(InProcess::new(Arc::new(devnet(5))), Some(&want)).await;
     assert!(matches!(refused, Err(ChainError::WrongChain { .. })));
 }
 

@@ -4,6 +4,7 @@
 //! one leaves no CLEAN marker, so that the next open rebuilds.
 
 use std::fs::File;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -56,24 +57,25 @@ const CACHE: u64 = 64 << 20;
 const STAMP: &[u8] = b"stamp";
 
 /// Runs a call into sled, turning its panics into errors.
-pub(crate) fn guarded<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, String> {
+pub(crate) fn guarded<T>(call: impl FnOnce() -> sled::Result<T>) -> io::Result<T> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("the database panicked".to_owned()),
+        Ok(Err(sled::Error::Io(error))) => Err(error),
+        Ok(Err(error)) => Err(io::Error::other(error.to_string())),
+        Err(_) => Err(io::Error::other("the database panicked")),
     }
 }
 
 impl Index {
     /// Opens the database as it is; an empty one where there was none.
-    pub(crate) fn open(dir: &Path) -> Result<Self, String> {
+    pub(crate) fn open(dir: &Path) -> io::Result<Self> {
         let (db, blocks, members) = guarded(|| {
             let config = sled::Config::new().path(dir).cache_capacity(CACHE).use_compression(false);
             let db = config.flush_every_ms(Some(1000)).open()?;
             let (blocks, members) = (db.open_tree("blocks")?, db.open_tree("members")?);
             Ok((db, blocks, members))
         })?;
-        let file = File::open(dir.join("db")).map_err(|error| error.to_string())?;
+        let file = File::open(dir.join("db"))?;
         Ok(Self { db, blocks, members, file, count: AtomicU64::new(0), doubt: AtomicBool::new(false) })
     }
 
@@ -84,7 +86,7 @@ impl Index {
             Ok(stamped && u64::try_from(self.blocks.len()).unwrap_or(0) == count)
         });
         self.count.store(count, Ordering::Relaxed);
-        holds == Ok(true)
+        matches!(holds, Ok(true))
     }
 
     /// Writes a stamp and everything before it to disk.

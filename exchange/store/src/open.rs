@@ -67,7 +67,7 @@ pub(crate) fn open(repo: &Path, options: &Options) -> Result<Inner, OpenError> {
     let ids = segment_ids(&segs).map_err(io)?;
     // The state says which blocks to keep: a new one beside old blocks would sweep them all.
     let state = State::open_as(repo.join("state"), ids.is_empty())?;
-    sync_dir(&blocks).map_err(io)?;
+    [repo, &blocks].into_iter().try_for_each(sync_dir).map_err(io)?;
     let clean = Clean::take(&blocks).map_err(io)?;
     let index_dir = blocks.join("index");
     let is_first = ids.is_empty() && !index_dir.exists();

@@ -16,6 +16,7 @@ use crate::bytes_at::{replace_file, stamp, sync_dir, u32_at, u64_at};
 use crate::error::StateError;
 use crate::group::GroupSync;
 use crate::index::guarded;
+use crate::segment::Segment;
 
 /// Sixteen values share a page; with keys they stay under the 128 KiB that become a file of their own.
 const VALUE_LIMIT: usize = 4 << 10;
@@ -23,6 +24,8 @@ const VALUE_LIMIT: usize = 4 << 10;
 const KEY_LIMIT: usize = 2 << 10;
 const TABLE_LIMIT: usize = 64;
 const CACHE: u64 = 64 << 20;
+/// A few of the 512 KiB pieces that sled's log grows by, for this database and for the block index.
+const RESERVE: u64 = 8 << 20;
 /// A row's key begins with the length of its table's name, which is never this long.
 const GENERATION: &[u8] = b"\xffgeneration";
 const MARKER: &str = "GENERATION";
@@ -137,9 +140,9 @@ impl State {
             let config = sled::Config::new().path(&dir).cache_capacity(CACHE).use_compression(false);
             config.flush_every_ms(Some(1000)).open()
         });
-        let db = db.map_err(|what| open_fault(&dir, &what))?;
+        let db = db.map_err(|error| fault(&dir, error))?;
         let file = File::open(dir.join("db")).map_err(io)?;
-        let found = guarded(|| db.get(GENERATION)).map_err(|what| damaged(&dir, &what))?;
+        let found = guarded(|| db.get(GENERATION)).map_err(|error| fault(&dir, error))?;
         let found = found.map(|value| u64_at(&value, 0));
         let generation = match (marked, found) {
             (Some(marked), Some(found)) if marked == found => marked,
@@ -208,6 +211,7 @@ impl State {
     /// Writes a batch that a crash in the next moments may undo; returns false when there was nothing to do.
     pub(crate) fn apply_soon(&self, batch: Batch) -> Result<bool, StateError> {
         let some = !batch.is_empty();
+        self.check_room(&batch)?;
         let batch = batch.into_sled()?;
         if some {
             self.sled(|db| db.apply_batch(batch))?;
@@ -215,10 +219,20 @@ impl State {
         Ok(some)
     }
 
+    /// Refuses to add rows to a disk that is nearly full, because sled does not recover from one that is.
+    /// Batches that only remove may use up the reserve: they are how room is made.
+    fn check_room(&self, batch: &Batch) -> Result<(), StateError> {
+        if batch.rows.iter().all(|(_, value)| value.is_none()) {
+            return Ok(());
+        }
+        let free = Segment::disk_free(&self.inner.dir).map_err(|source| self.io(source))?;
+        if free < RESERVE { Err(self.io(io::Error::from(io::ErrorKind::StorageFull))) } else { Ok(()) }
+    }
+
     /// Makes every row written before this call survive a power cut.
     pub(crate) fn sync(&self) -> Result<(), StateError> {
         let sync = || {
-            guarded(|| self.inner.db.flush()).map_err(io::Error::other)?;
+            guarded(|| self.inner.db.flush())?;
             self.inner.file.sync_all()
         };
         self.inner.group.wait(sync).map_err(|source| self.io(source))
@@ -230,7 +244,7 @@ impl State {
     }
 
     fn sled<T>(&self, call: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, StateError> {
-        guarded(|| call(&self.inner.db)).map_err(|what| damaged(&self.inner.dir, &what))
+        guarded(|| call(&self.inner.db)).map_err(|error| fault(&self.inner.dir, error))
     }
 
     fn io(&self, source: io::Error) -> StateError {
@@ -255,11 +269,17 @@ fn read_marker(dir: &Path) -> Result<Option<u64>, StateError> {
     if sound { Ok(Some(u64_at(&bytes, 8))) } else { Err(damaged(dir, "its GENERATION file does not read")) }
 }
 
-fn open_fault(dir: &Path, what: &str) -> StateError {
-    if what.contains("could not acquire lock") {
+/// Tells a disk that refuses from a database that is no longer one.
+fn fault(dir: &Path, error: io::Error) -> StateError {
+    if error.to_string().contains("could not acquire lock") {
         return StateError::InUse { path: dir.to_owned() };
     }
-    damaged(dir, what)
+    match error.kind() {
+        io::ErrorKind::Other | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+            damaged(dir, &error.to_string())
+        }
+        _ => StateError::Io { path: dir.to_owned(), source: error },
+    }
 }
 
 fn damaged(dir: &Path, what: &str) -> StateError {

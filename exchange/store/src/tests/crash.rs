@@ -300,3 +300,41 @@ fn blocks_without_their_state_are_not_swept_but_reported() {
     fs::rename(repo.path().join("aside"), &state).unwrap();
     assert!(holds(&open(repo.path()), &refs_of(&blocks)));
 }
+
+#[test]
+fn after_many_hands_a_rebuild_finds_the_index_as_it_was() {
+    let repo = tempfile::tempdir().unwrap();
+    let leaves: Vec<Block> = (0..24).map(|seed| leaf(seed, 60)).collect();
+    let nodes: Vec<Block> = (0..12).map(|n| node(&[&leaves[n], &leaves[n + 5], &leaves[n * 2]])).collect();
+    let before = {
+        let store = open(repo.path());
+        std::thread::scope(|scope| {
+            for hand in 0..4usize {
+                let (store, leaves, nodes) = (store.clone(), &leaves, &nodes);
+                scope.spawn(move || {
+                    for step in 0..30 {
+                        let n = (hand * 7 + step * 5) % 12;
+                        let staging = store.stage(&format!("hand {hand}")).unwrap();
+                        put(&staging, &[&nodes[n], &leaves[n], &leaves[n + 5], &leaves[n * 2]]);
+                        match step % 5 {
+                            0 => staging.discard().unwrap(),
+                            1 => staging.set_roots(&[*nodes[n].cid()]).unwrap(),
+                            _ => staging.commit(Ref { complete: true, ..Ref::new(*nodes[n].cid()) }).unwrap(),
+                        }
+                        if step % 3 == 0 {
+                            store.remove(nodes[(n + 3) % 12].cid()).unwrap();
+                        }
+                    }
+                    store.stage(&format!("hand {hand}")).unwrap().discard().unwrap();
+                });
+            }
+        });
+        store.inner.index.all()
+    };
+    let store = open(repo.path());
+    assert!(store.report().rebuilt && store.report().broken.is_empty());
+    assert_eq!(store.inner.index.all(), before);
+    let live: u64 = before.iter().map(|(key, entry)| crate::record::span(key.len(), entry.len)).sum();
+    let table = store.inner.log.table();
+    assert_eq!(table.values().map(|segment| segment.live()).sum::<u64>(), live);
+}

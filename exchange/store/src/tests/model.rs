@@ -154,7 +154,7 @@ fn compare(store: &Store, model: &Model, world: &[Block]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
     fn the_disk_holds_the_union_of_refs_and_stagings(ops in ops()) {

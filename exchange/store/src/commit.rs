@@ -37,20 +37,26 @@ impl Inner {
         self.log.sync()?;
         let old = refs::load(&self.state, &found.root)?;
         let counted = old.as_ref().map_or(Ok(HashMap::new()), |old| self.counted(old))?;
-        {
-            let _rows = self.rows.lock();
-            // Uses may have been counted since; nothing else changes a row without `ops`.
-            if let Some(old) = refs::load(&self.state, &found.root)? {
-                found.merge(old);
-            }
-            let mut batch = Batch::new();
-            refs::put(&mut batch, &found)?;
-            staging::forget(&self.state, &mut batch, &staged.name)?;
-            self.state.apply(batch)?;
-        }
-        self.count_in(&found, &reach.blocks, &counted)?;
+        *self.settling.lock() = Some((refs::id(&found.root), old));
+        let settled =
+            self.record(staged, &mut found).and_then(|()| self.count_in(&found, &reach.blocks, &counted));
+        *self.settling.lock() = None;
+        settled?;
         self.stagings.lock().remove(&staged.name);
         self.release(staged.end().into_keys()).map(drop)
+    }
+
+    /// Writes the ref, merged with what is known of it, and forgets the staging: the point of no return.
+    fn record(&self, staged: &Staged, found: &mut Ref) -> Result<(), Error> {
+        let _rows = self.rows.lock();
+        // Uses may have been counted since the commit began; nothing else changes a row without `ops`.
+        if let Some(old) = refs::load(&self.state, &found.root)? {
+            found.merge(old);
+        }
+        let mut batch = Batch::new();
+        refs::put(&mut batch, found)?;
+        staging::forget(&self.state, &mut batch, &staged.name)?;
+        Ok(self.state.apply(batch)?)
     }
 
     /// Returns the blocks that the index counts for a ref.

@@ -29,10 +29,12 @@ impl std::fmt::Display for Limit {
 #[non_exhaustive]
 pub enum OpenError {
     /// Another process has the repository open.
-    #[error("{path:?} is in use by another process")]
+    #[error("{path:?} is in use by {}", holder(*.pid))]
     InUse {
-        /// The lock file.
+        /// What is locked.
         path: PathBuf,
+        /// The process that locked it, where it left its number.
+        pid: Option<u32>,
     },
     /// Files are there but cannot be trusted, and nothing here may throw them away.
     #[error("{path:?} is damaged: {what}")]
@@ -63,10 +65,14 @@ impl From<StateError> for OpenError {
     fn from(error: StateError) -> Self {
         match error {
             StateError::Damaged { path, what } => Self::Damaged { path, what },
-            StateError::InUse { path } => Self::InUse { path },
+            StateError::InUse { path } => Self::InUse { path, pid: None },
             other => Self::State(other),
         }
     }
+}
+
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
 }
 
 /// Why a block operation did not happen.

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -85,6 +85,7 @@ pub(crate) fn open(repo: &Path, options: &Options) -> Result<Inner, OpenError> {
         rows: Mutex::new(()),
         log,
         stagings,
+        settling: Mutex::new(None),
         index,
         state: opening.state,
         report: opening.report,
@@ -97,12 +98,18 @@ pub(crate) fn open(repo: &Path, options: &Options) -> Result<Inner, OpenError> {
 fn lock(blocks: &Path) -> Result<File, OpenError> {
     let path = blocks.join("lock");
     let io = |source| OpenError::Io { path: path.clone(), source };
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(io)?;
+    let mut file = File::options().create(true).truncate(false).write(true).open(&path).map_err(io)?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::InUse { path }),
-        Err(error) => Err(io(error.into())),
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let pid = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
+            return Err(OpenError::InUse { path, pid });
+        }
+        Err(error) => return Err(io(error.into())),
     }
+    // For the message alone, so that a full disk does not keep the store from opening.
+    let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+    Ok(file)
 }
 
 fn segment_ids(segs: &Path) -> io::Result<Vec<u32>> {

@@ -19,7 +19,8 @@
 //! | | 0 to 7 | zeros up to a multiple of 8, not covered by the CRC |
 //!
 //! The CRC runs over the payload first so that it can be computed before the writer lock is taken; the
-//! sequence number is only known under it. The key is the multihash alone: one copy serves every codec.
+//! sequence number is only known under it. A record that is moved to another segment keeps its number, so
+//! numbers need not rise inside a segment. The key is the multihash alone: one copy serves every codec.
 
 use crate::bytes_at::{field, index, u32_at, u64_at};
 

@@ -46,6 +46,8 @@ pub(crate) struct Inner {
     /// Has the writer lock, which comes third.
     pub(crate) log: Log,
     pub(crate) stagings: Mutex<BTreeMap<String, Arc<Staged>>>,
+    /// The ref whose row is written while its blocks are still being made visible, and what it was before.
+    pub(crate) settling: Mutex<Option<(Vec<u8>, Option<Ref>)>>,
     pub(crate) index: Index,
     pub(crate) state: State,
     pub(crate) report: OpenReport,
@@ -134,7 +136,8 @@ impl Store {
     /// # Errors
     /// The state does not answer.
     pub fn ref_of(&self, root: &Cid) -> Result<Option<Ref>, Error> {
-        Ok(refs::load(&self.inner.state, root)?)
+        let found = refs::load(&self.inner.state, root)?;
+        Ok(found.and_then(|found| self.inner.settled(found)))
     }
 
     /// Returns every ref, the least used first.
@@ -142,7 +145,8 @@ impl Store {
     /// # Errors
     /// The state does not answer.
     pub fn refs(&self) -> Result<Vec<Ref>, Error> {
-        Ok(refs::list(&self.inner.state)?)
+        let found = refs::list(&self.inner.state)?;
+        Ok(found.into_iter().filter_map(|found| self.inner.settled(found)).collect())
     }
 
     /// Counts a use of a root at `now` seconds since 1970. A crash may lose the count of the last second.
@@ -227,6 +231,16 @@ impl BlockSource for Store {
 impl Inner {
     pub(crate) fn check_open(&self) -> Result<(), Error> {
         if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    /// Returns a ref as it is once its blocks are visible: a ref that is listed can be read.
+    ///
+    /// The row was read before: if its commit has ended since, the blocks are visible by now.
+    fn settled(&self, found: Ref) -> Option<Ref> {
+        match &*self.settling.lock() {
+            Some((id, before)) if *id == refs::id(&found.root) => before.clone(),
+            Some(_) | None => Some(found),
+        }
     }
 
     /// Returns where a block lies, if `admit` lets the caller see it.

@@ -154,3 +154,20 @@ fn a_journal_with_a_bad_record_that_was_synced_does_not_open() {
     fs::write(&path, b"something else").unwrap();
     assert!(matches!(Journal::open(&path), Err(JournalError::Foreign { .. })));
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_journal_of_anything_opens_or_says_why(bytes in proptest::collection::vec(0u8..3, 0..200)) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("vouchers");
+        fs::write(&path, [b"POPJ\x01\0\0\0".as_slice(), &bytes].concat()).unwrap();
+        if let Ok((journal, records)) = Journal::open(&path) {
+            journal.append(b"next").unwrap();
+            drop(journal);
+            let expected = records.into_iter().chain([b"next".to_vec()]);
+            assert_eq!(Journal::open(&path).unwrap().1, expected.collect::<Vec<_>>());
+        }
+    }
+}

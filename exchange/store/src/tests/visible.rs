@@ -279,3 +279,36 @@ fn reading_while_refs_come_and_go_gives_the_block_or_nothing() {
         done.store(true, std::sync::atomic::Ordering::Relaxed);
     });
 }
+
+#[test]
+fn a_ref_that_is_listed_can_be_read() {
+    let repo = tempfile::tempdir().unwrap();
+    let store = Store::open(repo.path(), Options::default()).unwrap();
+    let leaves: Vec<Block> = (0..400).map(|seed| leaf(seed, 16)).collect();
+    let root = node(&leaves.iter().collect::<Vec<_>>());
+    let staging = store.stage("tx").unwrap();
+    put(&staging, &leaves.iter().chain([&root]).collect::<Vec<_>>());
+    std::thread::scope(|scope| {
+        let store = &store;
+        let reader = scope.spawn(|| {
+            while store.ref_of(root.cid()).unwrap().is_none() && store.refs().unwrap().is_empty() {}
+            assert!(leaves.iter().all(|block| store.has(block.cid()).unwrap()));
+        });
+        staging.commit(Ref { complete: true, ..Ref::new(*root.cid()) }).unwrap();
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn staging_takes_blocks_from_an_import() {
+    use pop_dag::unixfs::{Profile, add_file, write_file};
+    let repo = tempfile::tempdir().unwrap();
+    let store = open(repo.path());
+    let data: Vec<u8> = (0..3_000_000u32).map(|n| n.to_le_bytes()[1] ^ n.to_le_bytes()[2]).collect();
+    let mut staging = store.stage("tx").unwrap();
+    let added = add_file(&mut data.as_slice(), &Profile::default(), &mut staging, &mut |_| {}).unwrap();
+    staging.commit(Ref { complete: true, ..Ref::new(added.cid) }).unwrap();
+    let mut back = Vec::new();
+    write_file(&added.cid, &store, &mut back, &mut |_| {}).unwrap();
+    assert!(back == data);
+}

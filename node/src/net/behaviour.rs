@@ -18,6 +18,10 @@ const FAMILY: &str = "/pop/id/1.0.0";
 /// The private routing table: nodes of other networks never enter it.
 const KAD: StreamProtocol = StreamProtocol::new("/pop/kad/1.0.0");
 
+/// What a signed message has around its payload at most: topic, author, sequence number, signature and key.
+/// The receiving side measures all of it.
+const ENVELOPE: usize = 1024;
+
 /// Connections in the middle of their handshake, each way: handshakes cost CPU before they prove anything.
 const PENDING: u32 = 64;
 
@@ -83,7 +87,7 @@ fn gossip(config: &NetConfig) -> Result<gossipsub::Behaviour, StartError> {
         .heartbeat_initial_delay(Duration::from_millis(500))
         .heartbeat_interval(Duration::from_secs(1));
     for topic in &topics {
-        settings.max_transmit_size_for_topic(MAX_GOSSIP, topic.hash());
+        settings.max_transmit_size_for_topic(MAX_GOSSIP + ENVELOPE, topic.hash());
     }
     let settings = settings.build().map_err(|error| refused(error.to_string()))?;
     let signed = gossipsub::MessageAuthenticity::Signed(config.keypair.clone());

@@ -196,6 +196,10 @@ impl Driver {
             self.show_out(peer, "it never said who it is");
         }
         for (index, address) in self.bootstrap.due(now) {
+            if self.is_own(&address) {
+                self.bootstrap.on_itself(index);
+                continue;
+            }
             self.start_dial(options(address), Purpose::Bootstrap(index));
         }
         self.discover(now);

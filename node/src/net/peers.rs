@@ -6,12 +6,17 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use libp2p::multiaddr::Protocol;
+use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId, identify};
 
 use super::bootstrap::peer_of;
 
 /// Addresses kept of what a peer says about itself: several interfaces with two transports each.
 const MAX_ADDRESSES: usize = 16;
+
+/// Pings that may go unanswered: more than bulk on a slow line delays, less than the quarter of an hour in which
+/// TCP notices a dead peer.
+const MAX_UNANSWERED: u8 = 3;
 
 /// A connected peer.
 pub(super) struct Peer {
@@ -22,6 +27,8 @@ pub(super) struct Peer {
     pub(super) agent: Option<String>,
     pub(super) latency: Option<Duration>,
     pub(super) since: SystemTime,
+    /// Pings without an answer in a row, by connection.
+    pub(super) unanswered: HashMap<ConnectionId, u8>,
     /// Until when it must have said who it is; none once it has.
     pub(super) identify_by: Option<Instant>,
 }
@@ -34,8 +41,21 @@ impl Peer {
             agent: None,
             latency: None,
             since: SystemTime::now(),
+            unanswered: HashMap::new(),
             identify_by: Some(identify_by),
         }
+    }
+
+    /// Notes the outcome of a ping; returns true when the connection is to be given up.
+    pub(super) fn on_ping(&mut self, connection: ConnectionId, took: Option<Duration>) -> bool {
+        if took.is_some() {
+            self.latency = took;
+            self.unanswered.remove(&connection);
+            return false;
+        }
+        let missed = self.unanswered.entry(connection).or_default();
+        *missed = missed.saturating_add(1);
+        *missed >= MAX_UNANSWERED
     }
 
     /// Returns every address known, the connected one first.
@@ -95,6 +115,17 @@ fn is_unspecified(address: &Multiaddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_connection_is_given_up_after_three_unanswered_pings_in_a_row() {
+        let mut peer = Peer::new(Multiaddr::empty(), Instant::now());
+        let (dead, slow) = (ConnectionId::new_unchecked(1), ConnectionId::new_unchecked(2));
+        let took = Some(Duration::from_millis(7));
+        assert_eq!([peer.on_ping(dead, None), peer.on_ping(slow, None)], [false, false]);
+        assert_eq!([peer.on_ping(dead, None), peer.on_ping(slow, took)], [false, false]);
+        assert_eq!([peer.on_ping(dead, None), peer.on_ping(slow, None)], [true, false]);
+        assert_eq!(peer.latency, took);
+    }
 
     #[test]
     fn addresses_that_lead_nowhere_are_not_kept() {

@@ -19,8 +19,8 @@ use libp2p::core::transport::PortUse;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::{
-    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler, THandlerInEvent,
-    THandlerOutEvent, ToSwarm,
+    ConnectionDenied, ConnectionId, DialError as DialFailure, FromSwarm, NetworkBehaviour, NotifyHandler,
+    THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use tokio::sync::oneshot;
@@ -56,6 +56,8 @@ pub(super) struct Behaviour {
     timeouts: Timeouts,
     counters: Arc<Counters>,
     connections: HashMap<PeerId, Vec<Connection>>,
+    /// The attempts made for requests; bounded by those.
+    dialling: HashMap<PeerId, ConnectionId>,
     pending: HashMap<Id, Pending>,
     next: u64,
     steps: VecDeque<ToSwarm<Inbound, Request>>,
@@ -90,6 +92,7 @@ impl Behaviour {
             timeouts,
             counters,
             connections: HashMap::new(),
+            dialling: HashMap::new(),
             pending: HashMap::new(),
             next: 0,
             steps: VecDeque::new(),
@@ -114,8 +117,7 @@ impl Behaviour {
         let connection = self.best(peer);
         match connection {
             Some(connection) => self.request(id, peer, connection, protocol.clone()),
-            // The addresses come from the routing table and from what the peer said earlier.
-            None => self.step(ToSwarm::Dial { opts: DialOpts::peer_id(peer).build() }),
+            None => self.dial(peer),
         }
         let deadline = now + self.timeouts.open + connection.map_or(self.timeouts.dial, |_| Duration::ZERO);
         self.pending.insert(id, Pending { peer, protocol, connection, deadline, reply });
@@ -136,6 +138,16 @@ impl Behaviour {
         known.iter().find(|connection| connection.over_tcp).or_else(|| known.first()).map(|found| found.id)
     }
 
+    /// Dials a peer once, at the addresses the routing table has and the peer itself named earlier.
+    fn dial(&mut self, peer: PeerId) {
+        if self.dialling.contains_key(&peer) {
+            return;
+        }
+        let opts = DialOpts::peer_id(peer).build();
+        self.dialling.insert(peer, opts.connection_id());
+        self.step(ToSwarm::Dial { opts });
+    }
+
     fn request(&mut self, id: Id, peer: PeerId, connection: ConnectionId, protocol: StreamProtocol) {
         let event = Request { id, protocol, timeout: self.timeouts.open };
         let handler = NotifyHandler::One(connection);
@@ -151,6 +163,7 @@ impl Behaviour {
 
     fn on_connected(&mut self, peer: PeerId, connection: Connection) {
         let id = connection.id;
+        self.dialling.remove(&peer);
         self.connections.entry(peer).or_default().push(connection);
         self.hand_over(peer, None, id);
     }
@@ -170,9 +183,14 @@ impl Behaviour {
         self.fail(peer, Some(closed), |peer| OpenError::Disconnected { peer });
     }
 
-    fn on_dial_failed(&mut self, peer: PeerId, error: &libp2p::swarm::DialError) {
-        // Another dial is under way or just won: that one answers.
-        if matches!(error, libp2p::swarm::DialError::DialPeerConditionFalse(_)) {
+    fn on_dial_failed(&mut self, peer: PeerId, dial: ConnectionId, error: &DialFailure) {
+        let ours = self.dialling.get(&peer) == Some(&dial);
+        if ours {
+            self.dialling.remove(&peer);
+        }
+        // Somebody else's attempt is under way, or has just won: that one answers.
+        let replaced = matches!(error, DialFailure::DialPeerConditionFalse(_));
+        if replaced || self.dialling.contains_key(&peer) {
             return;
         }
         let source = DialError::of(error);
@@ -237,7 +255,7 @@ impl NetworkBehaviour for Behaviour {
             FromSwarm::ConnectionClosed(old) => self.on_closed(old.peer_id, old.connection_id),
             FromSwarm::DialFailure(failure) => {
                 if let Some(peer) = failure.peer_id {
-                    self.on_dial_failed(peer, failure.error);
+                    self.on_dial_failed(peer, failure.connection_id, failure.error);
                 }
             }
             _ => {}

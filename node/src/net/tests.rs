@@ -308,6 +308,18 @@ async fn the_same_payload_three_times_is_delivered_three_times() {
 }
 
 #[tokio::test]
+async fn the_largest_message_travels() {
+    let (mut asker, mut other) = (Node::on(TCP), Node::on(TCP));
+    asker.dial(&mut other).await;
+    asker.subscribed(other.id()).await;
+    let largest = pattern(1, MAX_GOSSIP);
+    asker.net.publish(TOPIC, largest.clone()).await.unwrap();
+    assert_eq!(other.gossip().await, (asker.id(), largest));
+    asker.end().await;
+    other.end().await;
+}
+
+#[tokio::test]
 async fn publishing_to_nobody_or_too_much_is_a_typed_answer() {
     let node = Node::on(TCP);
     let alone = within(node.net.publish(TOPIC, vec![1])).await;
@@ -379,6 +391,30 @@ async fn opens_under_way_end_when_the_peer_goes_away() {
     })
     .await;
     left.end().await;
+}
+
+#[tokio::test]
+async fn an_open_to_a_peer_that_left_finds_it_again() {
+    let (mut left, mut right) = (Node::on(TCP), Node::on(TCP));
+    left.dial(&mut right).await;
+    let (left_id, right_id) = (left.id(), right.id());
+    left.wait(|event| matches!(event, NetEvent::Identified { peer, .. } if peer == right_id).then_some(()))
+        .await;
+    within(right.net.disconnect(left_id)).await.unwrap();
+    left.gone(right_id).await;
+    let mut opens = JoinSet::new();
+    for _ in 0..4 {
+        let net = left.net.clone();
+        opens.spawn(async move { net.open(right_id, TRANSFER).await.unwrap() });
+    }
+    within(async {
+        while let Some(done) = opens.join_next().await {
+            done.unwrap();
+        }
+    })
+    .await;
+    left.end().await;
+    right.end().await;
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Instant;
 use libp2p::core::ConnectedPoint;
 use libp2p::core::transport::ListenerId;
 use libp2p::swarm::{ConnectionId, StreamUpgradeError, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, gossipsub, identify, kad};
+use libp2p::{Multiaddr, PeerId, gossipsub, identify, kad, ping};
 
 use super::{Driver, Purpose};
 use crate::net::behaviour::BehaviourEvent;
@@ -20,7 +20,9 @@ impl Driver {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.on_established(peer_id, connection_id, &endpoint);
             }
-            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => self.on_gone(peer_id),
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
+                self.on_closed(peer_id, connection_id, num_established);
+            }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
                 if let Some(purpose) = self.dials.remove(&connection_id) {
                     self.on_dial_failed(purpose, &error);
@@ -47,11 +49,7 @@ impl Driver {
     fn on_behaviour_event(&mut self, event: BehaviourEvent) {
         match event {
             BehaviourEvent::Identify(event) => self.on_identify(event),
-            BehaviourEvent::Ping(event) => {
-                if let (Ok(took), Some(peer)) = (event.result, self.peers.get_mut(&event.peer)) {
-                    peer.latency = Some(took);
-                }
-            }
+            BehaviourEvent::Ping(event) => self.on_ping(event),
             BehaviourEvent::Kad(event) => self.on_kad(event),
             BehaviourEvent::Gossip(event) => self.on_gossip(event),
             BehaviourEvent::Streams(inbound) => self.on_inbound(inbound),
@@ -77,7 +75,13 @@ impl Driver {
         self.outbox.tell(NetEvent::Connected { peer });
     }
 
-    fn on_gone(&mut self, peer: PeerId) {
+    fn on_closed(&mut self, peer: PeerId, connection: ConnectionId, left: u32) {
+        if left > 0 {
+            if let Some(peer) = self.peers.get_mut(&peer) {
+                peer.unanswered.remove(&connection);
+            }
+            return;
+        }
         self.peers.remove(&peer);
         self.bootstrap.on_disconnected(peer, Instant::now(), rand::random());
         self.outbox.tell(NetEvent::Disconnected { peer });
@@ -97,6 +101,20 @@ impl Driver {
         self.unsettled.retain(|waiting| *waiting != listener);
         if self.unsettled.is_empty() {
             self.listening.send_modify(|now| now.settled = true);
+        }
+    }
+
+    fn on_ping(&mut self, event: ping::Event) {
+        let Some(peer) = self.peers.get_mut(&event.peer) else { return };
+        let took = match event.result {
+            Ok(took) => Some(took),
+            Err(ping::Failure::Timeout) => None,
+            // Not spoken, or broken off: the connection itself says more about that.
+            Err(ping::Failure::Unsupported | ping::Failure::Other { .. }) => return,
+        };
+        if peer.on_ping(event.connection, took) {
+            tracing::debug!(peer = %event.peer, "pings stay unanswered, closing the connection");
+            self.swarm.close_connection(event.connection);
         }
     }
 

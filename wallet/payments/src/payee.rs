@@ -233,7 +233,7 @@ pub fn judge(
     if delta < expect.min_delta {
         return Err(Refusal::Underpaid { want: expect.min_delta, got: delta });
     }
-    check_funds(&voucher, view, best)?;
+    covers(&voucher, view, best)?;
     if voucher.min_settle_height < expect.min_settle {
         return Err(Refusal::SettleHorizon { want: expect.min_settle, got: voucher.min_settle_height });
     }
@@ -322,7 +322,13 @@ fn floor(lane: Lane, view: &View, best: &BTreeMap<Lane, Best>) -> Option<(Nonce,
     }
 }
 
-fn check_funds(voucher: &Voucher, view: &View, best: &BTreeMap<Lane, Best>) -> Result<(), Refusal> {
+/// Checks that the channel holds what `voucher` promises beside all other lanes.
+///
+/// Part of [`judge`]; asked again where vouchers of several lanes are judged at the same time.
+///
+/// # Errors
+/// [`Refusal::Shortfall`] with what is missing.
+pub fn covers(voucher: &Voucher, view: &View, best: &BTreeMap<Lane, Best>) -> Result<(), Refusal> {
     let lanes: std::collections::BTreeSet<Lane> = best.keys().chain(view.lanes.keys()).copied().collect();
     let others = lanes.into_iter().filter(|lane| *lane != voucher.lane);
     let promised = others.filter_map(|lane| floor(lane, view, best)).map(|(_, amount)| amount);

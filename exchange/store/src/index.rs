@@ -71,7 +71,9 @@ impl Index {
     pub(crate) fn open(dir: &Path) -> io::Result<Self> {
         let (db, blocks, members) = guarded(|| {
             let config = sled::Config::new().path(dir).cache_capacity(CACHE).use_compression(false);
-            let db = config.flush_every_ms(Some(1000)).open()?;
+            // Nothing here needs to be durable before the close, and a flush in the background that meets
+            // a full disk would end the database.
+            let db = config.flush_every_ms(None).open()?;
             let (blocks, members) = (db.open_tree("blocks")?, db.open_tree("members")?);
             Ok((db, blocks, members))
         })?;

@@ -15,6 +15,7 @@
 //! | `blocks/lock` | locked by the one process that has the store open |
 //! | `state/` | sled: refs, stagings and the rows of other rooms; not disposable |
 
+mod ballast;
 mod bytes_at;
 mod clean;
 mod commit;

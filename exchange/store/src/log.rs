@@ -27,8 +27,10 @@ use crate::segment::Segment;
 
 pub(crate) type Table = BTreeMap<u32, Arc<Segment>>;
 
-/// The disk is asked for its free space once per this many bytes, so that a full one is noticed before sled.
-const CHECK_EVERY: u64 = 4 << 20;
+/// The disk is asked for its free space once per this many bytes.
+const CHECK_EVERY: u64 = 1 << 20;
+/// Left to the databases however small the segments are: sled must never be the one to find the disk full.
+const RESERVE: u64 = 16 << 20;
 
 /// What only the holder of the writer lock may change.
 pub(crate) struct Writer {
@@ -174,6 +176,7 @@ impl Log {
     }
 
     fn check_disk(&self, need: u64) -> Result<(), Error> {
+        let need = need.max(RESERVE);
         let free = Segment::disk_free(&self.dir).map_err(Error::io("asking the disk for its free space"))?;
         if free < need {
             let (need, free) = (Bytes::new(need), Bytes::new(free));

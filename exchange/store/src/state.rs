@@ -12,11 +12,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::ballast::Ballast;
 use crate::bytes_at::{replace_file, stamp, sync_dir, u32_at, u64_at};
 use crate::error::StateError;
 use crate::group::GroupSync;
 use crate::index::guarded;
-use crate::segment::Segment;
 
 /// Sixteen values share a page; with keys they stay under the 128 KiB that become a file of their own.
 const VALUE_LIMIT: usize = 4 << 10;
@@ -24,8 +24,6 @@ const VALUE_LIMIT: usize = 4 << 10;
 const KEY_LIMIT: usize = 2 << 10;
 const TABLE_LIMIT: usize = 64;
 const CACHE: u64 = 64 << 20;
-/// A few of the 512 KiB pieces that sled's log grows by, for this database and for the block index.
-const RESERVE: u64 = 8 << 20;
 /// A row's key begins with the length of its table's name, which is never this long.
 const GENERATION: &[u8] = b"\xffgeneration";
 const MARKER: &str = "GENERATION";
@@ -114,6 +112,7 @@ struct Inner {
     file: File,
     generation: u64,
     group: GroupSync,
+    ballast: Ballast,
 }
 
 impl std::fmt::Debug for State {
@@ -154,8 +153,8 @@ impl State {
             }
             (None, None) => return Err(damaged(&dir, "its first row is gone")),
         };
-        let state =
-            Self { inner: Arc::new(Inner { dir, db, file, generation, group: GroupSync::default() }) };
+        let (ballast, group) = (Ballast::new(&dir), GroupSync::default());
+        let state = Self { inner: Arc::new(Inner { dir, db, file, generation, group, ballast }) };
         if marked.is_none() {
             state.mark()?;
         }
@@ -219,14 +218,13 @@ impl State {
         Ok(some)
     }
 
-    /// Refuses to add rows to a disk that is nearly full, because sled does not recover from one that is.
-    /// Batches that only remove may use up the reserve: they are how room is made.
+    /// Refuses to add rows to a disk that is nearly full, because sled does not come back from one that is.
+    /// Batches that only remove are how room is made.
     fn check_room(&self, batch: &Batch) -> Result<(), StateError> {
-        if batch.rows.iter().all(|(_, value)| value.is_none()) {
-            return Ok(());
-        }
-        let free = Segment::disk_free(&self.inner.dir).map_err(|source| self.io(source))?;
-        if free < RESERVE { Err(self.io(io::Error::from(io::ErrorKind::StorageFull))) } else { Ok(()) }
+        let only_removes = batch.rows.iter().all(|(_, value)| value.is_none());
+        let ballast = &self.inner.ballast;
+        let room = if only_removes { ballast.prepare_removing() } else { ballast.check_adding() };
+        room.map_err(|source| self.io(source))
     }
 
     /// Makes every row written before this call survive a power cut.

@@ -205,6 +205,8 @@ fn a_full_disk_refuses_and_recovers() {
         let blocks = dag(0, n);
         assert!(blocks.iter().all(|block| store.get(block.cid()).unwrap().as_ref() == Some(block.data())));
     }
+    // Long enough for the databases' own flushes to meet the full disk.
+    std::thread::sleep(Duration::from_millis(2500));
     assert!(store.remove(dag(0, 0)[0].cid()).unwrap() > Bytes::ZERO);
     std::fs::remove_file(&filling).unwrap();
     commit(&store, 0, 300).unwrap();

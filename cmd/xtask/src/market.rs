@@ -166,9 +166,9 @@ fn channels(side: &Daemon) -> Result<Vec<Value>> {
     list.as_array().cloned().with_context(|| format!("pay list is not a list: {list}"))
 }
 
-/// Closed channels are kept for the record; their money is back in the balances.
+/// Such channels are kept for the record; their money is back in the balances, or never left them.
 fn is_closed(channel: &Value) -> bool {
-    text(channel, "state").is_ok_and(|state| matches!(state.to_lowercase().as_str(), "closed" | "collected"))
+    text(channel, "state").is_ok_and(|state| matches!(state.to_lowercase().as_str(), "closed" | "failed"))
 }
 
 fn default_key(side: &Daemon) -> Result<Value> {

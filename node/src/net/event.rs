@@ -38,7 +38,7 @@ pub enum NetEvent {
         /// The peer.
         peer: PeerId,
     },
-    /// A connected peer said who it is; comes again when it changes.
+    /// A connected peer said who it is; comes again when it changes, and not at all while the channel is crowded.
     Identified {
         /// The peer.
         peer: PeerId,
@@ -54,7 +54,7 @@ pub enum NetEvent {
         /// The peer.
         peer: PeerId,
     },
-    /// A connected peer joined a topic.
+    /// A connected peer joined a topic; left out while the channel is crowded.
     Subscribed {
         /// The peer.
         peer: PeerId,
@@ -121,7 +121,7 @@ impl Counters {
         self.streams_refused.load(Ordering::Relaxed)
     }
 
-    /// Connection events lost because nobody drained the channel for very long.
+    /// Other events lost because nobody drained the channel; what they told can be asked of the handle.
     pub fn events_dropped(&self) -> u64 {
         self.events_dropped.load(Ordering::Relaxed)
     }

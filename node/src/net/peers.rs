@@ -14,6 +14,9 @@ use super::bootstrap::peer_of;
 /// Addresses kept of what a peer says about itself: several interfaces with two transports each.
 const MAX_ADDRESSES: usize = 16;
 
+/// Letters kept of an agent string: a name, a version and a remark.
+const MAX_AGENT: usize = 64;
+
 /// Pings that may go unanswered: more than bulk on a slow line delays, less than the quarter of an hour in which
 /// TCP notices a dead peer.
 const MAX_UNANSWERED: u8 = 3;
@@ -75,6 +78,11 @@ pub(super) fn is_ours(info: &identify::Info) -> bool {
         && info.protocols.iter().any(|protocol| protocol.as_ref().starts_with("/pop/"))
 }
 
+/// Returns a peer's agent string as it may be shown: short, and nothing a terminal would act on.
+pub(super) fn printable(agent: &str) -> String {
+    agent.chars().filter(|letter| letter.is_ascii_graphic() || *letter == ' ').take(MAX_AGENT).collect()
+}
+
 /// Returns those addresses of a peer that somebody else may try.
 ///
 /// Loopback counts only if the peer itself is met there; another peer's id at the end is a lie.
@@ -125,6 +133,12 @@ mod tests {
         assert_eq!([peer.on_ping(dead, None), peer.on_ping(slow, took)], [false, false]);
         assert_eq!([peer.on_ping(dead, None), peer.on_ping(slow, None)], [true, false]);
         assert_eq!(peer.latency, took);
+    }
+
+    #[test]
+    fn an_agent_string_cannot_drive_the_terminal() {
+        assert_eq!(printable("pop/1.0 \u{1b}[31mred\n\u{202e}"), "pop/1.0 [31mred");
+        assert_eq!(printable(&"x".repeat(1000)).len(), MAX_AGENT);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::swarm::SwarmEvent;
-use libp2p::{Swarm, SwarmBuilder, noise, ping, tcp, yamux};
+use libp2p::{Swarm, SwarmBuilder, noise, ping, tcp, tls, yamux};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -355,6 +355,29 @@ async fn a_peer_that_is_not_pop_is_shown_out() {
     };
     within(async { tokio::join!(theirs, node.gone(id)) }).await;
     assert_eq!(node.net.counters().strangers(), 1);
+    node.end().await;
+}
+
+#[tokio::test]
+async fn a_peer_with_nothing_but_tls_can_connect() {
+    let mut node = Node::on(TCP);
+    let mut other = SwarmBuilder::with_new_identity()
+        .with_tokio()
+        .with_tcp(tcp::Config::default(), tls::Config::new, yamux::Config::default)
+        .unwrap()
+        .with_behaviour(|_| ping::Behaviour::default())
+        .unwrap()
+        .build();
+    let id = *other.local_peer_id();
+    other.dial(node.address().await).unwrap();
+    let met = node.wait(|event| matches!(event, NetEvent::Connected { peer } if peer == id).then_some(()));
+    within(async {
+        tokio::select! {
+            () = met => {}
+            () = async { loop { other.select_next_some().await; } } => {}
+        }
+    })
+    .await;
     node.end().await;
 }
 

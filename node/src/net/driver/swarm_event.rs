@@ -11,7 +11,7 @@ use super::{Driver, Purpose};
 use crate::net::behaviour::BehaviourEvent;
 use crate::net::config::MAX_GOSSIP;
 use crate::net::event::{Acceptance, NetEvent};
-use crate::net::peers::{Peer, is_ours, usable};
+use crate::net::peers::{Peer, is_ours, printable, usable};
 
 impl Driver {
     pub(super) fn on_swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
@@ -135,13 +135,14 @@ impl Driver {
 
     fn on_identified(&mut self, id: PeerId, info: identify::Info) {
         if !is_ours(&info) {
-            self.show_out(id, &info.agent_version);
+            self.show_out(id, &printable(&info.agent_version));
             return;
         }
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let addresses = usable(id, &peer.remote, &info.listen_addrs);
         peer.identify_by = None;
-        peer.agent = Some(info.agent_version.clone());
+        let agent = printable(&info.agent_version);
+        peer.agent = Some(agent.clone());
         peer.listens.clone_from(&addresses);
         self.bootstrap.on_identified(id);
         if let Some(kad) = self.swarm.behaviour_mut().kad.as_mut() {
@@ -150,7 +151,7 @@ impl Driver {
             }
         }
         let protocols = info.protocols.iter().map(ToString::to_string).collect();
-        self.outbox.tell(NetEvent::Identified { peer: id, agent: info.agent_version, addresses, protocols });
+        self.outbox.mention(NetEvent::Identified { peer: id, agent, addresses, protocols });
     }
 
     fn on_kad(&mut self, event: kad::Event) {
@@ -166,7 +167,7 @@ impl Driver {
                 self.on_message(propagation_source, message_id, message);
             }
             gossipsub::Event::Subscribed { peer_id, topic } => {
-                self.outbox.tell(NetEvent::Subscribed { peer: peer_id, topic: topic.into_string() });
+                self.outbox.mention(NetEvent::Subscribed { peer: peer_id, topic: topic.into_string() });
             }
             gossipsub::Event::SlowPeer { peer_id, .. } => {
                 tracing::debug!(peer = %peer_id, "slow gossip peer");

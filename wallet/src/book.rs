@@ -92,8 +92,8 @@ impl Channel {
     pub(crate) fn final_payment(&self) -> Result<AttoFil, Overflow> {
         let certain = self.is_settling() && self.looked >= self.row.settling_at;
         match self.row.direction {
-            Direction::Out if !certain => Ok(self.lanes.promised()?.min(self.row.balance)),
-            Direction::In | Direction::Out => Ok(self.row.to_send),
+            Direction::Outbound if !certain => Ok(self.lanes.promised()?.min(self.row.balance)),
+            Direction::Inbound | Direction::Outbound => Ok(self.row.to_send),
         }
     }
 
@@ -141,11 +141,11 @@ impl Book {
             let channel =
                 book.channels.get_mut(&number).ok_or(WalletError::Damaged("lane without channel"))?;
             match channel.row.direction {
-                Direction::Out => {
+                Direction::Outbound => {
                     let promise = Promise { nonce: row.nonce, amount: row.amount };
                     promises.entry(number).or_default().push((lane, promise));
                 }
-                Direction::In => {
+                Direction::Inbound => {
                     let best = Best { bytes: row.best.clone(), nonce: row.nonce, amount: row.amount };
                     channel.best.insert(lane, best);
                 }

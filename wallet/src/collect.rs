@@ -31,12 +31,12 @@ impl Wallet {
     /// that are being settled, and collects those that are ripe.
     ///
     /// One channel's failure does not keep the others waiting. Dropped half-way, the next call goes on.
-    pub async fn tick(&self, now: ChainEpoch) -> TickReport {
+    ///
+    /// # Errors
+    /// The chain does not even tell its height.
+    pub async fn tick(&self) -> Result<TickReport, WalletError> {
         let mut report = TickReport::default();
-        {
-            let mut book = self.book();
-            book.epoch = book.epoch.max(now);
-        }
+        let now = self.0.chain.head().await?.epoch;
         if let Err(error) = self.push_again().await {
             report.failed.push((None, error));
         }
@@ -56,7 +56,7 @@ impl Wallet {
             Ok(pending) => report.pending = pending,
             Err(error) => report.failed.push((None, error)),
         }
-        report
+        Ok(report)
     }
 
     /// Hands in the best voucher of one lane, or of all lanes, where the chain does not hold it yet.
@@ -115,14 +115,18 @@ impl Wallet {
 
     /// Looks at one channel on chain and takes note of what is new.
     pub(crate) async fn refresh(&self, number: u64) -> Result<(), WalletError> {
+        let now = self.0.chain.head().await?.epoch;
+        self.refresh_at(number, now).await
+    }
+
+    async fn refresh_at(&self, number: u64, now: ChainEpoch) -> Result<(), WalletError> {
         let address = self.book().channels.get(&number).and_then(|channel| channel.row.address);
         let Some(address) = address else {
             return Ok(());
         };
-        let head = self.0.chain.head().await?;
         let state = self.0.chain.channel(&address).await?;
         let mut book = self.book();
-        book.epoch = book.epoch.max(head.epoch);
+        book.epoch = book.epoch.max(now);
         match state {
             Some(state) => self.on_seen(&mut book, number, &state),
             None => self.on_gone(&mut book, number, &address),
@@ -162,8 +166,8 @@ impl Wallet {
         let rest = row.balance.saturating_sub(paid);
         let mut closed = row.clone();
         closed.settled = match row.direction {
-            Direction::In => paid,
-            Direction::Out => rest,
+            Direction::Inbound => paid,
+            Direction::Outbound => rest,
         };
         (closed.stage, closed.balance, closed.to_send) = (Stage::Closed, AttoFil::ZERO, paid);
         let entries = entry::settlement(row.direction, address, paid, rest);
@@ -176,16 +180,16 @@ impl Wallet {
 
     /// Looks after one channel.
     async fn tend(&self, number: u64, now: ChainEpoch, report: &mut TickReport) -> Result<(), WalletError> {
-        self.refresh(number).await?;
+        self.refresh_at(number, now).await?;
         let found = self.book().channels.get(&number).map(|channel| channel.row.clone());
         let Some(row) = found.filter(|row| row.stage == Stage::Open && row.settling_at.get() != 0) else {
             return Ok(());
         };
         if now < row.settling_at {
-            if row.direction == Direction::In {
+            if row.direction == Direction::Inbound {
                 report.submitted += self.submit_best(number, None).await?.len();
                 self.poll_outbox().await?;
-                self.refresh(number).await?;
+                self.refresh_at(number, now).await?;
             }
             return Ok(());
         }
@@ -195,7 +199,7 @@ impl Wallet {
         self.act(number, method::COLLECT, Purpose::Collect { channel: number }).await?;
         report.collected += 1;
         self.poll_outbox().await?;
-        self.refresh(number).await
+        self.refresh_at(number, now).await
     }
 
     async fn submit_best(&self, number: u64, only: Option<Lane>) -> Result<Vec<MsgCid>, WalletError> {
@@ -228,8 +232,8 @@ impl Wallet {
             let book = self.book();
             let channel = book.channels.get(&number).ok_or(WalletError::Damaged("channel"))?;
             let own = match channel.row.direction {
-                Direction::In => channel.row.to,
-                Direction::Out => channel.row.from,
+                Direction::Inbound => channel.row.to,
+                Direction::Outbound => channel.row.from,
             };
             (channel.row.address.ok_or(WalletError::Damaged("channel address"))?, own)
         };

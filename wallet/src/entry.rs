@@ -41,8 +41,8 @@ pub(crate) fn voucher(
     delta: AttoFil,
 ) -> Transfer {
     let (debit, credit) = match direction {
-        Direction::In => ("due", "sold"),
-        Direction::Out => ("bought", "promised"),
+        Direction::Inbound => ("due", "sold"),
+        Direction::Outbound => ("bought", "promised"),
     };
     let account = |kind| format!("{kind}/{channel}/{lane}");
     transfer(format!("v/{channel}/{lane}"), nonce.get(), account(debit), account(credit), delta)
@@ -69,8 +69,8 @@ pub(crate) fn settlement(
     let account = |kind| format!("{kind}/{channel}");
     let cash = CASH.to_owned();
     match direction {
-        Direction::In => vec![transfer(series, 1, cash, account("due"), paid)],
-        Direction::Out => vec![
+        Direction::Inbound => vec![transfer(series, 1, cash, account("due"), paid)],
+        Direction::Outbound => vec![
             transfer(series.clone(), 1, account("promised"), account("escrow"), paid),
             transfer(series, 2, cash, account("escrow"), rest),
         ],

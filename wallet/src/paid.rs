@@ -38,7 +38,7 @@ impl Wallet {
         let number = self.look_up(channel).await?;
         let book = self.book();
         let found = book.channels.get(&number).ok_or(WalletError::UnknownChannel(*channel))?;
-        if found.row.direction != Direction::In {
+        if found.row.direction != Direction::Inbound {
             return Err(WalletError::NotOurs(*channel));
         }
         if payer.is_some_and(|payer| *payer != found.row.from) {
@@ -61,8 +61,7 @@ impl Wallet {
             let view = found.view(book.epoch).ok_or(Refusal::UnknownChannel(*channel))?;
             (view, found.best.clone(), found.signer)
         };
-        let policy = Expect { confidence: expect.confidence.max(self.0.policy.confidence), ..expect.clone() };
-        let fresh = match payee::judge(voucher, &view, &best, signer.as_ref(), &policy)? {
+        let fresh = match payee::judge(voucher, &view, &best, signer.as_ref(), expect)? {
             Verdict::Known { total, .. } => return Ok(Accepted { delta: AttoFil::ZERO, total }),
             Verdict::Fresh(fresh) => fresh,
         };
@@ -104,8 +103,8 @@ impl Wallet {
         let id = chain.resolve(address).await?.id;
         let (from, to) = (chain.resolve(&state.from).await?.key, chain.resolve(&state.to).await?.key);
         let direction = match (self.0.keystore.has(&to), self.0.keystore.has(&from)) {
-            (true, _) => Direction::In,
-            (false, true) => Direction::Out,
+            (true, _) => Direction::Inbound,
+            (false, true) => Direction::Outbound,
             (false, false) => return Err(WalletError::NotOurs(*address)),
         };
         let row = ChannelRow {
@@ -146,7 +145,9 @@ impl Wallet {
     fn in_gate(&self, channel: &Address, lane: Lane) -> Result<(u64, Gate), Refusal> {
         let mut book = self.book();
         let (number, found) = book.find_mut(channel).map_err(|_| Refusal::UnknownChannel(*channel))?;
-        if found.row.direction != Direction::In {
+        // What was last seen before a restart may be long past: it must be looked up again.
+        let outdated = found.row.stage == Stage::Open && !found.seen;
+        if found.row.direction != Direction::Inbound || outdated {
             return Err(Refusal::UnknownChannel(*channel));
         }
         // A stranger's junk vouchers name any lane they like: what they leave behind is bounded.
@@ -187,7 +188,7 @@ impl Wallet {
         fresh: &Fresh,
     ) -> Result<(), WalletError> {
         let place = (fresh.voucher.lane, fresh.voucher.nonce);
-        let entry = entry::voucher(Direction::In, channel, place, fresh.delta);
+        let entry = entry::voucher(Direction::Inbound, channel, place, fresh.delta);
         let batch = Batch::new().put(LANES, lane_key(number, place.0), encode(row));
         Ok(self.0.state.apply(entry::post(&self.0.state, &[entry], batch)?)?)
     }

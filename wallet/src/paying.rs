@@ -216,7 +216,7 @@ impl Wallet {
     fn out_gate(&self, channel: &Address, lane: Lane) -> Result<(u64, Address, Gate), WalletError> {
         let mut book = self.book();
         let (number, found) = book.find_mut(channel)?;
-        if found.row.direction != Direction::Out {
+        if found.row.direction != Direction::Outbound {
             return Err(WalletError::NotOurs(*channel));
         }
         if found.row.stage != Stage::Open || found.is_settling() {
@@ -246,7 +246,7 @@ impl Wallet {
         row: &LaneRow,
         (reserved, delta): (&Reserved, AttoFil),
     ) -> Result<(), WalletError> {
-        let entry = entry::voucher(Direction::Out, channel, (reserved.lane, reserved.nonce), delta);
+        let entry = entry::voucher(Direction::Outbound, channel, (reserved.lane, reserved.nonce), delta);
         let batch = Batch::new().put(LANES, lane_key(number, reserved.lane), encode(row));
         Ok(self.0.state.apply(entry::post(&self.0.state, &[entry], batch)?)?)
     }
@@ -256,7 +256,7 @@ impl Wallet {
 fn channel_to(book: &Book, from: &Address, payee: &Address) -> Option<u64> {
     let fits = |row: &ChannelRow| {
         let usable = matches!(row.stage, Stage::Creating | Stage::Open) && row.settling_at.get() == 0;
-        usable && row.direction == Direction::Out && row.from == *from && row.to == *payee
+        usable && row.direction == Direction::Outbound && row.from == *from && row.to == *payee
     };
     book.channels.iter().rev().find(|(_, channel)| fits(&channel.row)).map(|(number, _)| *number)
 }
@@ -264,7 +264,7 @@ fn channel_to(book: &Book, from: &Address, payee: &Address) -> Option<u64> {
 fn new_row(from: Address, to: Address) -> ChannelRow {
     let zero = ChainEpoch::new(0);
     ChannelRow {
-        direction: Direction::Out,
+        direction: Direction::Outbound,
         stage: Stage::Creating,
         address: None,
         id: None,

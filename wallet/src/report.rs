@@ -60,8 +60,8 @@ impl Channel {
 /// One channel as `pay list` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelSummary {
-    /// Its address; none while it is being created.
-    pub channel: Option<Address>,
+    /// Its address.
+    pub channel: Address,
     /// Whether it pays us.
     pub direction: Direction,
     /// Who pays.
@@ -108,8 +108,10 @@ pub struct Earnings {
     pub earned: AttoFil,
     /// Promised by us.
     pub spent: AttoFil,
+    /// What the chain holds of what was promised to us.
+    pub redeemed: AttoFil,
     /// Paid out to us so far.
-    pub received: AttoFil,
+    pub collected: AttoFil,
     /// Bytes sold.
     pub bytes_sold: Bytes,
     /// Bytes bought.
@@ -119,18 +121,19 @@ pub struct Earnings {
 }
 
 impl Wallet {
-    /// Returns all channels, oldest first.
+    /// Returns all channels that have an address, oldest first; one that is being created has none yet.
     ///
     /// # Errors
     /// Sums do not fit.
     pub fn channels(&self) -> Result<Vec<ChannelSummary>, WalletError> {
         let book = self.book();
         let now = book.epoch;
-        let summaries = book.channels.values().map(|channel| {
+        let known = book.channels.values().filter_map(|channel| Some((channel.row.address?, channel)));
+        let summaries = known.map(|(address, channel)| {
             let row = &channel.row;
             let settles_at = channel.is_settling().then_some(row.settling_at);
             Ok(ChannelSummary {
-                channel: row.address,
+                channel: address,
                 direction: row.direction,
                 from: row.from,
                 to: row.to,
@@ -160,17 +163,18 @@ impl Wallet {
             };
             let vouched = channel.vouched()?;
             let peer = match row.direction {
-                Direction::In => row.from,
-                Direction::Out => row.to,
+                Direction::Inbound => row.from,
+                Direction::Outbound => row.to,
             };
             let bytes = channel.bytes();
             match row.direction {
-                Direction::In => {
+                Direction::Inbound => {
                     sum.earned = sum.earned.checked_add(vouched)?;
-                    sum.received = sum.received.checked_add(row.settled)?;
+                    sum.redeemed = sum.redeemed.checked_add(row.to_send)?;
+                    sum.collected = sum.collected.checked_add(row.settled)?;
                     sum.bytes_sold = sum.bytes_sold.saturating_add(bytes);
                 }
-                Direction::Out => {
+                Direction::Outbound => {
                     sum.spent = sum.spent.checked_add(vouched)?;
                     sum.bytes_bought = sum.bytes_bought.saturating_add(bytes);
                 }
@@ -192,8 +196,8 @@ impl Wallet {
 impl Channel {
     fn vouched(&self) -> Result<AttoFil, Overflow> {
         match self.row.direction {
-            Direction::In => AttoFil::checked_sum(self.best.values().map(|best| best.amount)),
-            Direction::Out => self.lanes.promised(),
+            Direction::Inbound => AttoFil::checked_sum(self.best.values().map(|best| best.amount)),
+            Direction::Outbound => self.lanes.promised(),
         }
     }
 

@@ -19,9 +19,9 @@ pub(crate) const BOOKS: &str = "wallet-books";
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
     /// To us.
-    In,
+    Inbound,
     /// From us.
-    Out,
+    Outbound,
 }
 
 /// How far a channel's life has come, as far as it must be remembered; settling is read off the chain.

@@ -1,5 +1,6 @@
 //! The wallet itself: what it is made of, its keys, and plain transfers.
 
+use std::fmt;
 use std::sync::Arc;
 
 use futures::lock::Mutex as AsyncMutex;
@@ -59,6 +60,13 @@ pub(crate) struct Inner {
     /// The one writer of messages: taking a nonce, writing the message down and pushing it are one step, or
     /// the chain would see nonces out of order. Held across the chain's answers, hence an async lock.
     pub(crate) outbox: AsyncMutex<()>,
+}
+
+impl fmt::Debug for Wallet {
+    // Keys and vouchers stay out of logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wallet").field("chain", self.0.chain.id()).finish_non_exhaustive()
+    }
 }
 
 impl Wallet {

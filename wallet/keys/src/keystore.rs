@@ -6,6 +6,7 @@
 mod file;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -83,6 +84,12 @@ pub enum KeystoreError {
         #[source]
         source: std::io::Error,
     },
+}
+
+impl fmt::Debug for Keystore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keystore").field("chain", &self.0.chain).finish_non_exhaustive()
+    }
 }
 
 impl Keystore {

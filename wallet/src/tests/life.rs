@@ -23,14 +23,14 @@ async fn channel_lives_from_creation_to_payout_and_money_is_conserved() {
     payee.settle(&hold.channel).await.unwrap();
     assert_eq!(payee.channels().unwrap()[0].state, ChannelPhase::Settling);
     assert!(matches!(payee.collect(&hold.channel).await, Err(WalletError::Failed(exit)) if exit.get() == 18));
-    let now = world.devnet.advance(1440).unwrap();
-    let report = payee.tick(now).await;
+    world.devnet.advance(1440).unwrap();
+    let report = payee.tick().await.unwrap();
     assert_eq!((report.collected, report.failed.len(), report.pending), (1, 0, 0));
-    world.payer.wallet().tick(now).await;
+    world.payer.wallet().tick().await.unwrap();
     assert_eq!(world.balance(&world.payee), 400);
     assert_eq!(world.balance(&world.payer), AttoFil::from_fil(1000).get() - 400);
     for (side, direction, settled) in
-        [(&world.payee, Direction::In, 400), (&world.payer, Direction::Out, 600)]
+        [(&world.payee, Direction::Inbound, 400), (&world.payer, Direction::Outbound, 600)]
     {
         let earnings = side.wallet().earnings().unwrap();
         let channel = &earnings.channels[0];
@@ -120,18 +120,18 @@ async fn payer_that_settles_meanwhile_is_answered_in_time() {
     world.accept(&world.pay(&hold, 300)).unwrap();
     world.payer.wallet().settle(&hold.channel).await.unwrap();
     // Eleven hours pass before the payee looks.
-    let now = world.devnet.advance(1320).unwrap();
-    let report = world.payee.wallet().tick(now).await;
+    world.devnet.advance(1320).unwrap();
+    let report = world.payee.wallet().tick().await.unwrap();
     assert_eq!((report.submitted, report.collected), (1, 0));
     let late = world.accept(&world.pay_late(&hold));
     assert!(matches!(late, Err(Refusal::Settling { .. })), "{late:?}");
-    let now = world.devnet.advance(120).unwrap();
-    let report = world.payer.wallet().tick(now).await;
+    world.devnet.advance(120).unwrap();
+    let report = world.payer.wallet().tick().await.unwrap();
     assert_eq!(report.collected, 1);
-    let report = world.payee.wallet().tick(now).await;
+    let report = world.payee.wallet().tick().await.unwrap();
     assert!(report.failed.is_empty());
     assert_eq!(world.balance(&world.payee), 300);
-    assert_eq!(world.payee.wallet().earnings().unwrap().received, fil(300));
+    assert_eq!(world.payee.wallet().earnings().unwrap().collected, fil(300));
     world.assert_conserved();
 }
 

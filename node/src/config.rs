@@ -124,6 +124,21 @@ settings! {
     down_limit: Option<Rate> = "";
 }
 
+impl Row {
+    /// Checks a text for this row.
+    ///
+    /// # Errors
+    /// What the parser says.
+    pub fn check(&self, text: &str) -> Result<(), String> {
+        (self.check)(text)
+    }
+
+    /// Returns whether the value is a list.
+    pub const fn many(&self) -> bool {
+        self.many
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Layers::new(None, &[], &[])

@@ -77,7 +77,7 @@ pub fn set(path: &Path, key: &str, text: &str) -> Result<(), WriteError> {
 }
 
 fn checked(row: &Row, text: &str) -> Result<toml_edit::Value, ConfigError> {
-    (row.check)(text).map_err(|why| ConfigError::BadValue {
+    row.check(text).map_err(|why| ConfigError::BadValue {
         key: row.key,
         origin: super::Origin::File,
         why,

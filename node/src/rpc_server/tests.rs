@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
+mod watch;
+
 use super::*;
 
 const SECRET: &str = "0123456789abcdef";

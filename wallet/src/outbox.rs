@@ -107,6 +107,19 @@ impl Wallet {
         Ok(())
     }
 
+    /// Pushes what an earlier call wrote down and could not push.
+    pub(crate) async fn push_unsent(&self) -> Result<(), WalletError> {
+        let unsent: Result<Vec<_>, _> = {
+            let book = self.book();
+            book.outbox.values().filter(|row| !row.pushed).map(OutboxRow::message).collect()
+        };
+        for signed in unsent? {
+            let _writer = self.0.outbox.lock().await;
+            self.flush(&signed.message.from).await?;
+        }
+        Ok(())
+    }
+
     fn on_pushed(&self, number: u64) -> Result<(), WalletError> {
         let mut book = self.book();
         if let Some(row) = book.outbox.get_mut(&number) {
@@ -281,6 +294,7 @@ impl Wallet {
     pub(crate) async fn wait_for_channel(&self, number: u64) -> Result<(), WalletError> {
         let mut looks = Self::looks();
         loop {
+            self.push_unsent().await?;
             self.poll_outbox().await?;
             if !self.book().is_pending(|purpose| purpose.channel() == Some(number)) {
                 return Ok(());

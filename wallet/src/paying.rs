@@ -63,6 +63,7 @@ impl Wallet {
                     if waited_for.replace(number) == Some(number) {
                         self.wait_a_little(&mut looks).await?;
                     }
+                    self.push_unsent().await?;
                     self.poll_outbox().await?;
                     self.check_created(number)?;
                     if !self.book().is_pending(|purpose| purpose.channel() == Some(number)) {

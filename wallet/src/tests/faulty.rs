@@ -97,7 +97,8 @@ impl Chain for Faulty {
         self.inner.lookup(message).await
     }
 
-    async fn pause(&self, time: Duration) {
-        self.inner.pause(time).await;
+    /// Time flies in tests; how often is asked stays bounded.
+    async fn pause(&self, _: Duration) {
+        tokio::task::yield_now().await;
     }
 }

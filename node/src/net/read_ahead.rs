@@ -16,8 +16,8 @@ use futures::{AsyncRead, AsyncWrite};
 /// How much input may be set aside: more than the largest frame this node's muxer sends, with its pong.
 const LIMIT: usize = 2 * super::muxer::SPLIT;
 
-/// One read of the socket below.
-const CHUNK: usize = 64 * 1024;
+/// One read of the socket below. Small: mostly there is nothing, and then the cost is clearing this much.
+const CHUNK: usize = 8 * 1024;
 
 /// Wraps a socket with the relief described above.
 pub(super) struct ReadAhead<C> {
@@ -41,12 +41,11 @@ impl<C: AsyncRead + Unpin> ReadAhead<C> {
         if self.reader_waits {
             return;
         }
-        let mut chunk = Vec::new();
+        let mut chunk = [0; CHUNK];
         while self.aside.len() < LIMIT && self.last.is_none() {
-            chunk.resize(CHUNK, 0);
             match Pin::new(&mut self.inner).poll_read(context, &mut chunk) {
                 Poll::Ready(Ok(0)) => self.last = Some(Ok(())),
-                Poll::Ready(Ok(count)) => self.aside.extend(chunk.iter().take(count)),
+                Poll::Ready(Ok(count)) => self.aside.extend(&chunk[..count]),
                 Poll::Ready(Err(error)) => self.last = Some(Err(error)),
                 Poll::Pending => return,
             }

@@ -41,6 +41,8 @@ pub(crate) struct Channel {
     pub(crate) seen: bool,
     /// The epoch of the last look at it.
     pub(crate) looked: ChainEpoch,
+    /// Looks that began before this one come too late to count.
+    pub(crate) since: u64,
 }
 
 impl Channel {
@@ -56,6 +58,7 @@ impl Channel {
             paid_for: BTreeMap::new(),
             redeemed: BTreeMap::new(),
             seen: false,
+            since: 0,
         }
     }
 
@@ -80,6 +83,15 @@ impl Channel {
             row.last_seen = row.last_seen.max(epoch);
         }
         self.lanes.on_funds(state.balance);
+        if self.row.direction == Direction::Outbound {
+            // The next voucher must be above what was handed in, even where our own records are gone.
+            let handed_in = state.lanes.iter();
+            let address = self.row.address.unwrap_or(self.row.to);
+            for (lane, on_chain) in handed_in {
+                let voucher = Voucher::new(address, *lane, on_chain.nonce, on_chain.redeemed);
+                self.lanes.on_own_voucher(&voucher);
+            }
+        }
         self.redeemed.clone_from(&state.lanes);
         (self.seen, self.looked) = (true, epoch);
         stale || changed
@@ -124,6 +136,7 @@ pub(crate) struct Book {
     pub(crate) nonces: BTreeMap<Address, Nonce>,
     /// The newest epoch heard of.
     pub(crate) epoch: ChainEpoch,
+    looks: u64,
     /// Numbers of messages are never used twice while the process runs: answers may come late.
     next_message: u64,
 }
@@ -179,6 +192,20 @@ impl Book {
 
     pub(crate) fn next_channel(&self) -> u64 {
         self.channels.last_key_value().map_or(0, |(number, _)| number.saturating_add(1))
+    }
+
+    /// Begins a look at the chain. Looks overtake each other; their numbers tell which is outdated.
+    pub(crate) fn begin_look(&mut self) -> u64 {
+        self.looks = self.looks.saturating_add(1);
+        self.looks
+    }
+
+    /// A channel was changed by us: what was read before is outdated.
+    pub(crate) fn on_changed(&mut self, number: u64) {
+        let since = self.begin_look();
+        if let Some(channel) = self.channels.get_mut(&number) {
+            (channel.seen, channel.since) = (false, since);
+        }
     }
 
     pub(crate) fn next_message(&mut self) -> u64 {

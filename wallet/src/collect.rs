@@ -2,7 +2,7 @@
 
 use pop_keys::Address;
 use pop_payments::paych::{RawVoucher, SETTLE_DELAY, UpdateParams, encode as cbor, method};
-use pop_payments::{ChannelState, Message, MsgCid, Voucher};
+use pop_payments::{ChannelState, Message, MsgCid};
 use pop_store::Batch;
 use pop_units::{AttoFil, ChainEpoch, Lane};
 use tracing::{info, warn};
@@ -103,14 +103,7 @@ impl Wallet {
     /// # Errors
     /// The channel does not exist or is not ours.
     pub async fn track(&self, channel: &Address) -> Result<(), WalletError> {
-        let number = self.look_up(channel).await?;
-        // Of lanes we pay on, the chain holds the vouchers handed in: the next must be above them.
-        let mut book = self.book();
-        let found = book.channels.get_mut(&number).ok_or(WalletError::UnknownChannel(*channel))?;
-        for (lane, state) in &found.redeemed {
-            found.lanes.on_own_voucher(&Voucher::new(*channel, *lane, state.nonce, state.redeemed));
-        }
-        Ok(())
+        self.look_up(channel).await.map(drop)
     }
 
     /// Looks at one channel on chain and takes note of what is new.
@@ -120,13 +113,21 @@ impl Wallet {
     }
 
     async fn refresh_at(&self, number: u64, now: ChainEpoch) -> Result<(), WalletError> {
-        let address = self.book().channels.get(&number).and_then(|channel| channel.row.address);
+        let (look, address) = {
+            let mut book = self.book();
+            let look = book.begin_look();
+            (look, book.channels.get(&number).and_then(|channel| channel.row.address))
+        };
         let Some(address) = address else {
             return Ok(());
         };
         let state = self.0.chain.channel(&address).await?;
         let mut book = self.book();
         book.epoch = book.epoch.max(now);
+        match book.channels.get_mut(&number) {
+            Some(channel) if channel.since < look => channel.since = look,
+            Some(_) | None => return Ok(()),
+        }
         match state {
             Some(state) => self.on_seen(&mut book, number, &state),
             None => self.on_gone(&mut book, number, &address),

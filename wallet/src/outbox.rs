@@ -251,6 +251,9 @@ impl Wallet {
         }
         self.0.state.apply(batch)?;
         book.outbox.remove(&number);
+        if let Purpose::TopUp { channel } = purpose {
+            book.on_changed(channel);
+        }
         Ok(())
     }
 

@@ -199,9 +199,7 @@ impl Wallet {
                 let message = Message::new(*from, channel, amount, method::SEND, Vec::new());
                 // The balance in memory is from before: it must be read again before it is relied on.
                 self.send(&writer, message, Purpose::TopUp { channel: number }, None).await?;
-                if let Some(channel) = self.book().channels.get_mut(&number) {
-                    channel.seen = false;
-                }
+                self.book().on_changed(number);
             }
         }
         Ok(())

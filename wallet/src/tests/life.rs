@@ -184,3 +184,19 @@ async fn money_is_sent_and_listed() {
     world.payer.wallet().pay(&payer, &payee, fil(3)).await.unwrap();
     world.assert_conserved();
 }
+
+#[tokio::test]
+async fn every_call_can_run_in_a_task_of_its_own() {
+    fn is_send<T: Send>(_: T) {}
+    let world = World::new().await;
+    let (wallet, address) = (world.payer.wallet(), world.payer.address());
+    is_send(wallet.tick());
+    is_send(wallet.list());
+    is_send(wallet.admit(&address, None));
+    is_send(wallet.submit(&address, None));
+    is_send(wallet.settle(&address));
+    is_send(wallet.collect(&address));
+    is_send(wallet.track(&address));
+    is_send(wallet.pay(&address, &address, fil(1)));
+    is_send(wallet.ensure_channel(&address, [0; 16], fil(1)));
+}

@@ -242,15 +242,18 @@ impl Book {
         self.outbox.values().any(|row| purpose(row.purpose))
     }
 
-    /// Returns the best vouchers of a channel that the chain does not hold yet.
-    pub(crate) fn unsubmitted(&self, number: u64) -> Vec<Voucher> {
+    /// Returns the best vouchers of a channel that the chain does not hold yet, and what each would add.
+    pub(crate) fn unsubmitted(&self, number: u64) -> Vec<(Voucher, AttoFil)> {
         let Some(channel) = self.channels.get(&number) else {
             return Vec::new();
         };
-        let better = channel.best.iter().filter(|(lane, best)| {
-            let redeemed = channel.redeemed.get(lane).copied();
-            redeemed.is_none_or(|state| best.amount > state.redeemed && best.nonce > state.nonce)
+        let gains = channel.best.iter().filter_map(|(lane, best)| {
+            let redeemed = channel.redeemed.get(lane);
+            let newer = redeemed.is_none_or(|state| best.nonce > state.nonce);
+            let gain = best.amount.saturating_sub(redeemed.map(|state| state.redeemed).unwrap_or_default());
+            let voucher = Voucher::decode(&best.bytes).ok()?;
+            (newer && !gain.is_zero()).then_some((voucher, gain))
         });
-        better.filter_map(|(_, best)| Voucher::decode(&best.bytes).ok()).collect()
+        gains.collect()
     }
 }

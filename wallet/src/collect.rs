@@ -2,7 +2,7 @@
 
 use pop_keys::Address;
 use pop_payments::paych::{RawVoucher, SETTLE_DELAY, UpdateParams, encode as cbor, method};
-use pop_payments::{ChannelState, Message, MsgCid};
+use pop_payments::{ChannelState, Message, MsgCid, Voucher};
 use pop_store::Batch;
 use pop_units::{AttoFil, ChainEpoch, Lane};
 use tracing::{info, warn};
@@ -188,7 +188,7 @@ impl Wallet {
         };
         if now < row.settling_at {
             if row.direction == Direction::Inbound {
-                report.submitted += self.submit_best(number, None).await?.len();
+                report.submitted += self.submit_worthwhile(number).await?;
                 self.poll_outbox().await?;
                 self.refresh_at(number, now).await?;
             }
@@ -206,39 +206,60 @@ impl Wallet {
     async fn submit_best(&self, number: u64, only: Option<Lane>) -> Result<Vec<MsgCid>, WalletError> {
         let mut sent = Vec::new();
         let vouchers = self.book().unsubmitted(number);
-        for voucher in vouchers.into_iter().filter(|voucher| only.is_none_or(|lane| lane == voucher.lane)) {
-            let (lane, nonce) = (voucher.lane, voucher.nonce);
-            let purpose = Purpose::Submit { channel: number, lane, nonce };
-            if self.book().is_pending(|pending| pending == purpose) {
-                continue;
-            }
-            let params = cbor(&UpdateParams { voucher: RawVoucher::from(&voucher), secret: Vec::new() });
-            sent.push(self.call(number, (method::UPDATE_CHANNEL_STATE, params), purpose).await?);
+        for (voucher, _) in
+            vouchers.iter().filter(|(voucher, _)| only.is_none_or(|lane| lane == voucher.lane))
+        {
+            sent.extend(self.submit_one(number, voucher).await?);
         }
         Ok(sent)
     }
 
+    /// Hands in what is worth more than handing it in costs.
+    async fn submit_worthwhile(&self, number: u64) -> Result<usize, WalletError> {
+        let mut sent = 0;
+        let vouchers = self.book().unsubmitted(number);
+        for (voucher, gain) in &vouchers {
+            let (message, _) = self.submission(number, voucher)?;
+            let cost = self.0.chain.estimate(message, self.0.policy.max_fee).await?.max_fee();
+            if cost.is_some_and(|cost| cost < *gain) && self.submit_one(number, voucher).await?.is_some() {
+                sent += 1;
+            }
+        }
+        Ok(sent)
+    }
+
+    async fn submit_one(&self, number: u64, voucher: &Voucher) -> Result<Option<MsgCid>, WalletError> {
+        let (message, purpose) = self.submission(number, voucher)?;
+        if self.book().is_pending(|pending| pending == purpose) {
+            return Ok(None);
+        }
+        self.call(message, purpose).await.map(Some)
+    }
+
+    fn submission(&self, number: u64, voucher: &Voucher) -> Result<(Message, Purpose), WalletError> {
+        let purpose = Purpose::Submit { channel: number, lane: voucher.lane, nonce: voucher.nonce };
+        let params = cbor(&UpdateParams { voucher: RawVoucher::from(voucher), secret: Vec::new() });
+        Ok((self.message_to(number, method::UPDATE_CHANNEL_STATE, params)?, purpose))
+    }
+
     async fn act(&self, number: u64, method: u64, purpose: Purpose) -> Result<MsgCid, WalletError> {
-        self.call(number, (method, Vec::new()), purpose).await
+        let message = self.message_to(number, method, Vec::new())?;
+        self.call(message, purpose).await
+    }
+
+    fn message_to(&self, number: u64, method: u64, params: Vec<u8>) -> Result<Message, WalletError> {
+        let book = self.book();
+        let channel = book.channels.get(&number).ok_or(WalletError::Damaged("channel"))?;
+        let own = match channel.row.direction {
+            Direction::Inbound => channel.row.to,
+            Direction::Outbound => channel.row.from,
+        };
+        let address = channel.row.address.ok_or(WalletError::Damaged("channel address"))?;
+        Ok(Message::new(own, address, AttoFil::ZERO, method, params))
     }
 
     /// Sends a message to a channel, after asking the chain whether it would pass.
-    async fn call(
-        &self,
-        number: u64,
-        (method, params): (u64, Vec<u8>),
-        purpose: Purpose,
-    ) -> Result<MsgCid, WalletError> {
-        let (address, own) = {
-            let book = self.book();
-            let channel = book.channels.get(&number).ok_or(WalletError::Damaged("channel"))?;
-            let own = match channel.row.direction {
-                Direction::Inbound => channel.row.to,
-                Direction::Outbound => channel.row.from,
-            };
-            (channel.row.address.ok_or(WalletError::Damaged("channel address"))?, own)
-        };
-        let message = Message::new(own, address, AttoFil::ZERO, method, params);
+    async fn call(&self, message: Message, purpose: Purpose) -> Result<MsgCid, WalletError> {
         let writer = self.0.outbox.lock().await;
         let exit = self.0.chain.dry_run(&message).await?;
         if !exit.is_ok() {

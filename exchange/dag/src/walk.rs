@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use cid::Cid;
 use serde::{Deserialize, Serialize};
 
-pub use self::run::{RunError, Totals, run};
+pub use self::run::{RunError, Totals, run, run_partial};
 
 use self::path::Next;
 use crate::block::{identity, is_leaf};
@@ -217,6 +217,20 @@ impl Walk {
     pub fn on_leaf_skipped(&mut self) -> Result<(), WalkError> {
         let cid = *self.want().ok_or(WalkError::Over)?;
         if is_leaf(&cid) { self.on_block(&[]) } else { Err(WalkError::NotALeaf { cid }) }
+    }
+
+    /// Passes over the wanted block and all below it, because it is not here: the walk covers a partial DAG.
+    ///
+    /// # Errors
+    /// Nothing else can be found without the wanted block: it is a step of the path, or its end.
+    pub fn on_absent(&mut self) -> Result<(), WalkError> {
+        let absent = self.waiting.last().copied().ok_or(WalkError::Over)?;
+        if matches!(absent.follow, Follow::Path | Follow::Target) {
+            return Err(WalkError::NotALeaf { cid: absent.cid });
+        }
+        self.waiting.pop();
+        self.seen.insert(Seen::of(&absent.cid));
+        self.settle()
     }
 
     /// Resolves identity CIDs and drops visited blocks until a block is really needed.

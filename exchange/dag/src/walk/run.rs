@@ -55,10 +55,42 @@ pub fn run(
     source: &dyn BlockSource,
     visit: &mut dyn FnMut(&Cid, &Buf) -> Result<(), SinkError>,
 ) -> Result<Totals, RunError> {
-    let mut walk = Walk::new(root, scope)?;
+    let mut missing = |cid: &Cid| Err(RunError::Missing { cid: *cid });
+    follow(Walk::new(root, scope)?, source, visit, &mut missing)
+}
+
+/// Walks over what `source` has of a partial DAG: a block that is not here is told to `absent` and passed over
+/// with all below it.
+///
+/// # Errors
+/// A block cannot be read, the way to the target is missing or does not exist, or the visitor refuses.
+pub fn run_partial(
+    root: Cid,
+    scope: &Scope,
+    source: &dyn BlockSource,
+    visit: &mut dyn FnMut(&Cid, &Buf) -> Result<(), SinkError>,
+    absent: &mut dyn FnMut(&Cid),
+) -> Result<Totals, RunError> {
+    let mut passed = |cid: &Cid| {
+        absent(cid);
+        Ok(())
+    };
+    follow(Walk::new(root, scope)?, source, visit, &mut passed)
+}
+
+fn follow(
+    mut walk: Walk,
+    source: &dyn BlockSource,
+    visit: &mut dyn FnMut(&Cid, &Buf) -> Result<(), SinkError>,
+    absent: &mut dyn FnMut(&Cid) -> Result<(), RunError>,
+) -> Result<Totals, RunError> {
     let mut totals = Totals::default();
     while let Some(cid) = walk.want().copied() {
-        let data = source.block(&cid)?.ok_or(RunError::Missing { cid })?;
+        let Some(data) = source.block(&cid)? else {
+            absent(&cid)?;
+            walk.on_absent().map_err(|_| RunError::Missing { cid })?;
+            continue;
+        };
         walk.on_block(&data)?;
         visit(&cid, &data)?;
         totals.blocks += 1;

@@ -131,6 +131,28 @@ fn a_leaf_can_be_passed_over_and_nothing_else() {
 }
 
 #[test]
+fn what_is_not_here_is_passed_over_with_all_below_it() {
+    let mut memory = Memory::new();
+    let (lost, kept) = (leaf("lost", &mut memory), leaf("kept", &mut memory));
+    let below = node(&[lost], &mut memory);
+    let root = node(&[below, kept], &mut memory);
+    memory.remove(&below);
+    let (mut seen, mut absent) = (Vec::new(), Vec::new());
+    let mut visit = |cid: &Cid, _: &Buf| {
+        seen.push(*cid);
+        Ok(())
+    };
+    let totals = crate::walk::run_partial(root, &Scope::all(), &memory, &mut visit, &mut |cid| {
+        absent.push(*cid);
+    });
+    assert_eq!(totals.unwrap().blocks, 2);
+    assert_eq!((seen, absent), (vec![root, kept], vec![below]));
+    memory.remove(&root);
+    let nothing = crate::walk::run_partial(root, &Scope::all(), &memory, &mut |_, _| Ok(()), &mut |_| ());
+    assert!(matches!(nothing, Err(RunError::Missing { cid }) if cid == root));
+}
+
+#[test]
 fn a_walk_is_not_over_after_an_error() {
     let memory = &mut Memory::new();
     let a = leaf("a", memory);

@@ -3,6 +3,7 @@
 mod args;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use pop_rpc::{
     Client, Committed, DispatchParams, Error, ErrorCode, ExportParams, GcParams, GetParams, Got,
@@ -97,12 +98,13 @@ async fn import(file: &Path, replication: &Replication, context: &Context) -> Re
     drop(spool);
     context.output.show(&imported, |imported| {
         let roots: Vec<_> = imported.roots.iter().map(ToString::to_string).collect();
-        fields(&[
+        let mut rows = vec![
             ("roots", roots.join("\n        ")),
             ("blocks", imported.blocks.to_string()),
             ("size", imported.size.to_string()),
-            ("caches", peers_text(&imported.caches)),
-        ])
+        ];
+        rows.extend((!imported.caches.is_empty()).then(|| ("caches", peers_text(&imported.caches))));
+        fields(&rows)
     });
     Ok(())
 }
@@ -205,17 +207,18 @@ fn committed_text(committed: &Committed) -> String {
     let mut rows = vec![("root", committed.root.to_string()), ("size", committed.size.to_string())];
     if committed.requested > 0 {
         rows.push(("copies", format!("{} of {}", committed.caches.len(), committed.requested)));
+    }
+    if !committed.caches.is_empty() {
         rows.push(("caches", peers_text(&committed.caches)));
     }
     fields(&rows)
 }
 
+/// Returns how fast `size` went in `seconds`, for people.
 pub(crate) fn speed(size: Bytes, seconds: f64) -> String {
-    // A speed for people: what a float loses of a size does not show in two digits.
-    let mib = Bytes::MIB.get();
-    let size = f64::from(u32::try_from(size.get() / 1024).unwrap_or(u32::MAX)) * 1024.0;
-    let mib = f64::from(u32::try_from(mib).unwrap_or(u32::MAX));
-    format!("{:.1} MiB/s", size / mib / seconds.max(0.001))
+    let millis = Duration::try_from_secs_f64(seconds).map_or(0, |time| time.as_millis()).max(1);
+    let each_second = u128::from(size.get()) * 1000 / millis;
+    format!("{}/s", Bytes::new(u64::try_from(each_second).unwrap_or(u64::MAX)))
 }
 
 fn got_text(got: &Got) -> String {

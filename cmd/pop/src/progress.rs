@@ -36,6 +36,15 @@ impl Meter {
         Self { form, stage: String::new(), told: None }
     }
 
+    /// Shows a bar where there is a terminal, and nothing anywhere else.
+    pub(crate) fn bar_only(output: Output) -> Self {
+        let mut meter = Self::new(output);
+        if !matches!(meter.form, Form::Bar(_)) {
+            meter.form = Form::Silent;
+        }
+        meter
+    }
+
     /// Takes one report.
     pub(crate) fn on_progress(&mut self, report: Progress) {
         let new = self.stage != report.stage;

@@ -110,6 +110,11 @@ fn mistakes_are_told_as_the_golden_file_says() {
     std::fs::create_dir(&broken).unwrap();
     std::fs::write(broken.join("config.toml"), "capasity = \"1GiB\"\n").unwrap();
     let broken = broken.to_str().unwrap();
+    // A daemon that was killed leaves the address of its socket behind.
+    let killed = repo.path().join("killed");
+    std::fs::create_dir(&killed).unwrap();
+    std::fs::write(killed.join("api"), format!("unix:{}/api.sock", killed.display())).unwrap();
+    let killed = killed.to_str().unwrap();
     let cases: &[&[&str]] = &[
         &[],
         &["comit"],
@@ -124,7 +129,7 @@ fn mistakes_are_told_as_the_golden_file_says() {
         &["export", ROOT, "--car-version", "3"],
         &["status"],
         &["--json", "status"],
-        &["list"],
+        &["--repo", killed, "list"],
         &["--json", "export", ROOT, "-o", "-"],
         &["--repo", broken, "config", "check"],
         &["--json", "--repo", broken, "config", "check"],

@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::{Service, service_fn};
 use tracing::{debug, warn};
 
@@ -72,6 +73,7 @@ pub(super) struct Door {
     stopping: StopHandle,
     handle: ServerHandle,
     connections: JoinSet<Result<(), BoxError>>,
+    sessions: TaskTracker,
 }
 
 impl Door {
@@ -88,7 +90,16 @@ impl Door {
             .set_rpc_middleware(RpcServiceBuilder::new().layer(Notifications))
             .to_service_builder();
         let (stopping, handle) = stop_channel();
-        Self { methods, builder, token, stop, stopping, handle, connections: JoinSet::new() }
+        Self {
+            methods,
+            builder,
+            token,
+            stop,
+            stopping,
+            handle,
+            connections: JoinSet::new(),
+            sessions: TaskTracker::new(),
+        }
     }
 
     /// Accepts until the stop, then lets connections end.
@@ -105,10 +116,12 @@ impl Door {
         // Without listeners nobody new can connect while the others finish.
         drop((unix, tcp));
         let _ = self.handle.stop();
+        self.sessions.close();
         let ended = async {
             while let Some(ended) = self.connections.join_next().await {
                 on_ended(ended);
             }
+            self.sessions.wait().await;
         };
         if tokio::time::timeout(GRACE, ended).await.is_err() {
             debug!("control connections cut");
@@ -147,8 +160,13 @@ impl Door {
             return;
         }
         let inner = self.builder.clone().build(self.methods.clone(), self.stopping.clone());
+        let sessions = self.sessions.clone();
         let service = service_fn(move |mut request: http::Request<Incoming>| {
             let mut inner = inner.clone();
+            if request.headers().contains_key(header::UPGRADE) {
+                // An upgraded connection leaves its task for one of the library's; the stop waits for that one too.
+                sessions.spawn(inner.on_session_closed());
+            }
             let admitted =
                 token.as_ref().is_none_or(|token| token.fits(request.headers().get(header::AUTHORIZATION)));
             async move {

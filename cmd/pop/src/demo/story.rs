@@ -5,17 +5,20 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use pop_rpc::{
-    AddressParams, ChainAdvanceParams, Channel, ChannelParams, CidPath, CidText, Client, CommitParams,
-    Direction, Error, ErrorCode, GetParams, Got, NoParams, PaySubmitParams, PingParams, Pong, PutParams,
-    WalletPayParams,
+    AddressParams, ChainAdvanceParams, ChannelParams, CidPath, CidText, Client, CommitParams, Direction,
+    Error, ErrorCode, GetParams, Got, NoParams, PaySubmitParams, PingParams, Pong, PutParams,
+    WalletPayParams, Watch,
 };
 use pop_units::{AttoFil, Bytes, PricePerByte, ReplicationFactor, Span};
+
+use serde::de::DeserializeOwned;
 
 use super::cluster::Cluster;
 use super::{Teller, compare};
 use crate::content::speed;
 use crate::exit;
 use crate::link::LOOK;
+use crate::progress::Meter;
 
 /// Nodes on one machine that have not met in this time never will.
 const MEETING: Duration = Duration::from_secs(30);
@@ -138,7 +141,7 @@ impl Story<'_> {
         let a = &self.nodes.a.client;
         let began = Instant::now();
         let params = PutParams { paths: vec![source.to_owned()], ..PutParams::default() };
-        let put = a.put(params).await?.finish(drop).await?;
+        let put = self.follow(a.put(params).await?).await?;
         let took = began.elapsed();
         let size = put.total_size;
         self.teller.step(
@@ -154,7 +157,7 @@ impl Story<'_> {
             backoff: Span::new(Duration::from_secs(1)),
             pin: true,
         };
-        let committed = a.commit(params).await?.finish(drop).await?;
+        let committed = self.follow(a.commit(params).await?).await?;
         let took = began.elapsed();
         let cached: Vec<_> = committed.caches.into_iter().map(|cache| cache.peer).collect();
         if cached.is_empty() {
@@ -164,6 +167,11 @@ impl Story<'_> {
         let what = format!("copy on {names}, possession proved, {}", speed(size, took.as_secs_f64()));
         self.teller.step("commit", took, &what);
         Ok((committed.root, size, cached))
+    }
+
+    async fn follow<R: DeserializeOwned>(&self, watch: Watch<R>) -> Result<R, Error> {
+        let mut meter = Meter::bar_only(self.teller.output);
+        watch.finish(|report| meter.on_progress(report)).await
     }
 
     /// A pays C, whose wallet is new and empty.
@@ -180,7 +188,7 @@ impl Story<'_> {
     pub(super) async fn buy(&self, root: CidText, target: &Path) -> Result<Got, Error> {
         let began = Instant::now();
         let params = GetParams { output: Some(target.to_owned()), ..GetParams::new(CidPath::from(root.0)) };
-        let got = self.nodes.c.client.get(params).await?.finish(drop).await?;
+        let got = self.follow(self.nodes.c.client.get(params).await?).await?;
         let provider = got.provider.as_deref().map(short).unwrap_or_default();
         let what = format!(
             "{} by C from {provider}, {} for {} in {} vouchers",
@@ -220,7 +228,7 @@ impl Story<'_> {
             return Ok(AttoFil::ZERO);
         };
         let before = seller.client.wallet_balance(AddressParams::default()).await?.balance_atto;
-        let settling = self.end(seller, channel.channel.clone()).await?;
+        self.end(seller, channel.channel.clone()).await?;
         let params = ChannelParams { channel: channel.channel };
         let collected = seller.client.pay_collect(params).await?;
         let after = seller.client.wallet_balance(AddressParams::default()).await?.balance_atto;
@@ -231,13 +239,15 @@ impl Story<'_> {
             short(&seller.peer_id)
         );
         self.teller.step("settle", began.elapsed(), &what);
-        // Gas of the three messages is paid from the same wallet, so the books tell more exactly than the balance.
-        let gained = after.saturating_sub(before);
-        Ok(gained.max(settling.redeemed_atto).max(collected.redeemed_atto))
+        // The books are exact; the balance also moves with the gas of the three messages.
+        match collected.redeemed_atto.is_zero() {
+            true => Ok(after.saturating_sub(before)),
+            false => Ok(collected.redeemed_atto),
+        }
     }
 
     /// Submits, settles, and moves the embedded chain to the epoch at which the channel can be collected.
-    async fn end(&self, seller: &Node, channel: String) -> Result<Channel, Error> {
+    async fn end(&self, seller: &Node, channel: String) -> Result<(), Error> {
         let client = &seller.client;
         client.pay_submit(PaySubmitParams { channel: channel.clone(), lane: None }).await?;
         let settling = client.pay_settle(ChannelParams { channel }).await?;
@@ -248,6 +258,6 @@ impl Story<'_> {
         if epochs > 0 {
             chain.chain_advance(ChainAdvanceParams { epochs }).await?;
         }
-        Ok(settling)
+        Ok(())
     }
 }

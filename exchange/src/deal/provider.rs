@@ -169,6 +169,11 @@ impl Provider {
         Ok(self.schedule.price().cost_of(self.sent)?.saturating_sub(self.paid))
     }
 
+    /// Returns true once everything went out and is paid for.
+    pub fn is_over(&self) -> bool {
+        self.is_ended && self.owed().is_ok_and(AttoFil::is_zero)
+    }
+
     /// Returns what was paid.
     pub const fn paid(&self) -> AttoFil {
         self.paid

@@ -25,9 +25,16 @@ pub const OFFER: &str = "/pop/offer/1.0.0";
 /// One request to keep a copy: `dispatch::Talk` both ways.
 pub const DISPATCH: &str = "/pop/dispatch/1.0.0";
 
+const QUERY_TOPIC: &str = "/pop/query/1.0.0/";
+
 /// Returns the gossip topic that carries the queries of a region.
 pub fn query_topic(region: &str) -> String {
-    format!("/pop/query/1.0.0/{region}")
+    format!("{QUERY_TOPIC}{region}")
+}
+
+/// Returns the region whose queries a gossip topic carries.
+pub fn region_of(topic: &str) -> Option<&str> {
+    topic.strip_prefix(QUERY_TOPIC).filter(|region| !region.is_empty())
 }
 
 #[cfg(test)]

@@ -247,6 +247,13 @@ fn an_unknown_field_or_bytes_after_the_message_are_refused() {
 }
 
 #[test]
+fn a_topic_names_its_region() {
+    assert_eq!(crate::region_of(&crate::query_topic("Europe")), Some("Europe"));
+    assert_eq!(crate::region_of("/pop/query/1.0.0/"), None);
+    assert_eq!(crate::region_of("/other"), None);
+}
+
+#[test]
 fn reasons_cannot_move_the_cursor() {
     let reason = Reason::new(format!("\u{1b}[2J{}", "x".repeat(1000)));
     assert!(!reason.as_str().contains('\u{1b}'));

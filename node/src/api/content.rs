@@ -1,0 +1,237 @@
+//! Methods about content.
+
+use pop_dag::{Cid, What};
+use pop_rpc::{
+    CommitParams, Committed, DispatchParams, Error, ErrorCode, ExportParams, Exported, Freed, GcParams,
+    GetParams, Got, ImportParams, Imported, Pinned, Put, PutParams, RefEntry, Reporter, Result, RootParams,
+    Scope, Source, TxStatus,
+};
+use pop_store::Store;
+use pop_units::AttoFil;
+
+use super::peers::parse_peer;
+use crate::content::{archive, commit as committing, get as getting, put as putting};
+use crate::fault::Fault;
+use crate::node::Node;
+use crate::pool::Cancel;
+use crate::trade::{DispatchOptions, FetchRequest, Strategy};
+
+/// Runs blocking work of a call in the store pool.
+async fn blocking<T: Send + 'static>(
+    node: &Node,
+    work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let store = node.store.clone();
+    node.pool.run(move || work(&store)).await.map_err(Fault::fault)?
+}
+
+pub(super) async fn status(node: &Node) -> Result<TxStatus> {
+    blocking(node, putting::status).await
+}
+
+pub(super) async fn list(node: &Node) -> Result<Vec<RefEntry>> {
+    let refs = blocking(node, |store| store.refs().map_err(Fault::fault)).await?;
+    let entry = |found: pop_store::Ref| RefEntry {
+        root: found.root.into(),
+        size: found.size,
+        keys: found.keys.into_iter().map(|key| key.name).collect(),
+        pinned: found.pinned,
+        frequency: found.frequency,
+        last_used_s: found.last_used,
+    };
+    Ok(refs.into_iter().map(entry).collect())
+}
+
+pub(super) async fn set_pinned(node: &Node, params: RootParams, pinned: bool) -> Result<Pinned> {
+    let root = params.root;
+    blocking(node, move |store| store.set_pinned(&root.0, pinned).map_err(Fault::fault)).await?;
+    Ok(Pinned { root, pinned })
+}
+
+pub(super) async fn rm(node: &Node, params: RootParams) -> Result<Freed> {
+    let freed = blocking(node, move |store| store.remove(&params.root.0).map_err(Fault::fault)).await?;
+    Ok(Freed { freed })
+}
+
+/// Nothing waits to be reclaimed: what the last ref leaves is freed in the same step as the ref.
+pub(super) async fn gc(node: &Node, _: GcParams) -> Result<Freed> {
+    blocking(node, |_| Ok(Freed { freed: pop_units::Bytes::ZERO })).await
+}
+
+pub(super) async fn put(node: &Node, params: PutParams, progress: Reporter) -> Result<Put> {
+    putting::check_paths(&params.paths)?;
+    let order = putting::Order::read(params)?;
+    let _turn = node.tx.lock().await;
+    let cancel = Cancel::default();
+    let _left = cancel.on_drop();
+    blocking(node, move |store| order.carry_out(store, cancel, &progress)).await
+}
+
+pub(super) async fn commit(node: &Node, params: CommitParams, progress: Reporter) -> Result<Committed> {
+    let peers = parse_peers(&params.peers)?;
+    let pin = params.pin;
+    let (root, size) = {
+        let _turn = node.tx.lock().await;
+        blocking(node, move |store| committing::commit(store, pin)).await?
+    };
+    let options = DispatchOptions {
+        factor: params.cache_rf,
+        peers,
+        attempts: params.attempts,
+        backoff: params.backoff.as_duration(),
+    };
+    replicate(node, root, size, options, &progress).await
+}
+
+pub(super) async fn dispatch(node: &Node, params: DispatchParams, progress: Reporter) -> Result<Committed> {
+    let peers = parse_peers(&params.peers)?;
+    let root = params.root.0;
+    let size = blocking(node, move |store| committing::counted(store, &root)).await?;
+    let options = DispatchOptions {
+        factor: params.cache_rf,
+        peers,
+        attempts: params.attempts,
+        backoff: params.backoff.as_duration(),
+    };
+    replicate(node, root, size, options, &progress).await
+}
+
+fn parse_peers(texts: &[String]) -> Result<Vec<libp2p::PeerId>> {
+    texts.iter().map(|text| parse_peer(text)).collect()
+}
+
+/// Replicates; fewer copies than asked for are told, not hidden and not an error.
+async fn replicate(
+    node: &Node,
+    root: Cid,
+    size: pop_units::Bytes,
+    options: DispatchOptions,
+    progress: &Reporter,
+) -> Result<Committed> {
+    let requested = options.factor.get();
+    let caches = match requested {
+        0 => Vec::new(),
+        _ => node.trade.dispatch(root, size, options, progress.clone()).await.map_err(Fault::fault)?,
+    };
+    let caches = caches.into_iter().map(Into::into).collect();
+    Ok(Committed { root: root.into(), size, requested, caches })
+}
+
+pub(super) async fn import(node: &Node, params: ImportParams, progress: Reporter) -> Result<Imported> {
+    absolute(&params.path)?;
+    let peers = parse_peers(&params.peers)?;
+    let cancel = Cancel::default();
+    let left = cancel.on_drop();
+    let (path, pin, reporter) = (params.path, params.pin, progress.clone());
+    let taken = blocking(node, move |store| archive::import(store, &path, pin, cancel, &reporter)).await?;
+    drop(left);
+    let mut caches = Vec::new();
+    for root in &taken.roots {
+        let root = *root;
+        let size = blocking(node, move |store| committing::counted(store, &root)).await?;
+        let options = DispatchOptions {
+            factor: params.cache_rf,
+            peers: peers.clone(),
+            attempts: params.attempts,
+            backoff: params.backoff.as_duration(),
+        };
+        caches.extend(replicate(node, root, size, options, &progress).await?.caches);
+    }
+    let roots = taken.roots.into_iter().map(Into::into).collect();
+    Ok(Imported { roots, blocks: taken.blocks, size: taken.size, caches })
+}
+
+pub(super) async fn export(node: &Node, params: ExportParams, progress: Reporter) -> Result<Exported> {
+    absolute(&params.output)?;
+    if params.car_version != 1 {
+        let message = format!("CAR version {} is not written", params.car_version);
+        return Err(Error::new(ErrorCode::Usage, message).with_hint("version 1 is; both versions are read"));
+    }
+    let what = match params.scope {
+        Scope::Block => What::Block,
+        Scope::Entity => What::Entity,
+        Scope::All => What::All,
+    };
+    let cancel = Cancel::default();
+    let _left = cancel.on_drop();
+    blocking(node, move |store| archive::export(store, &params.cid, what, &params.output, &cancel, &progress))
+        .await
+}
+
+fn absolute(path: &std::path::Path) -> Result<()> {
+    match path.is_absolute() {
+        true => Ok(()),
+        false => {
+            let message = format!("{} is no absolute path", path.display());
+            Err(Error::new(ErrorCode::Usage, message).with_hint("the daemon has no current directory"))
+        }
+    }
+}
+
+pub(super) async fn get(node: &Node, params: GetParams, progress: Reporter) -> Result<Got> {
+    if let Some(output) = &params.output {
+        absolute(output)?;
+    }
+    let target = params.cid.clone();
+    let here = blocking(node, move |store| getting::is_here(store, &target)).await?;
+    let mut got = match here {
+        true => local(node, &params).await?,
+        false => network(node, &params, &progress).await?,
+    };
+    let (target, output) = (params.cid, params.output);
+    let (cid, size) = blocking(node, move |store| {
+        if let Some(output) = &output {
+            getting::write(store, &target, output, &progress)?;
+        }
+        getting::describe(store, &target)
+    })
+    .await?;
+    (got.cid, got.size) = (cid.into(), size);
+    Ok(got)
+}
+
+async fn local(node: &Node, params: &GetParams) -> Result<Got> {
+    let root = params.cid.cid;
+    blocking(node, move |store| getting::touch(store, &root)).await?;
+    Ok(Got {
+        cid: root.into(),
+        size: pop_units::Bytes::ZERO,
+        source: Source::Local,
+        provider: None,
+        offers: 0,
+        spent_atto: AttoFil::ZERO,
+        vouchers: 0,
+        routing_s: 0.0,
+        transfer_s: 0.0,
+    })
+}
+
+async fn network(node: &Node, params: &GetParams, progress: &Reporter) -> Result<Got> {
+    let max_price = params.max_price.unwrap_or(node.config.max_price);
+    let strategy = match params.strategy {
+        None | Some(pop_rpc::Strategy::First) => Strategy::First,
+        Some(pop_rpc::Strategy::Cheapest) => Strategy::Cheapest,
+        Some(pop_rpc::Strategy::FirstBelow) => Strategy::FirstBelow(max_price),
+    };
+    let request = FetchRequest {
+        root: params.cid.cid,
+        path: params.cid.path.clone(),
+        max_price,
+        max_spend: params.max_spend,
+        peers: params.peer.iter().map(|text| super::peers::parse_address(text)).collect::<Result<_>>()?,
+        strategy,
+        timeout: params.timeout.as_duration(),
+    };
+    let fetched = node.trade.fetch(request, progress.clone()).await.map_err(Fault::fault)?;
+    Ok(Got {
+        cid: params.cid.cid.into(),
+        size: fetched.size,
+        source: Source::Network,
+        provider: Some(fetched.provider.to_string()),
+        offers: fetched.offers,
+        spent_atto: fetched.spent,
+        vouchers: fetched.vouchers,
+        routing_s: fetched.routing.as_secs_f64(),
+        transfer_s: fetched.transfer.as_secs_f64(),
+    })
+}

@@ -1,0 +1,159 @@
+//! `put`: files and trees into the open transaction.
+
+use std::path::{Path, PathBuf};
+
+use pop_dag::unixfs::{Profile, add_path};
+use pop_rpc::{Codec, Entry, Error, ErrorCode, Layout, Put, PutParams, Reporter, TxStatus};
+use pop_store::Store;
+use pop_units::Bytes;
+
+use super::StagingSink;
+use super::open_tx::{Named, OpenTx, STAGING};
+use crate::fault::{Fault, file};
+use crate::pool::Cancel;
+
+/// What a put does, checked.
+#[derive(Debug)]
+pub(crate) struct Order {
+    paths: Vec<PathBuf>,
+    codec: Option<Codec>,
+    profile: Profile,
+}
+
+impl Order {
+    /// Reads the caller's words.
+    pub(crate) fn read(params: PutParams) -> Result<Self, Error> {
+        let usage = |message: String, hint: &str| Error::new(ErrorCode::Usage, message).with_hint(hint);
+        if params.paths.is_empty() {
+            return Err(usage("nothing to put".into(), "name a file or a directory"));
+        }
+        if let Some(path) = params.paths.iter().find(|path| !path.is_absolute()) {
+            return Err(usage(
+                format!("{} is no absolute path", path.display()),
+                "the daemon has no current directory",
+            ));
+        }
+        let mut profile = match params.profile.as_deref() {
+            None | Some("unixfs-v1-2025") => Profile::v1_2025(),
+            Some("unixfs-v0-2015") => Profile::v0_2015(),
+            Some(other) => {
+                return Err(usage(
+                    format!("{other:?} is no profile"),
+                    "there are unixfs-v1-2025 and unixfs-v0-2015",
+                ));
+            }
+        };
+        if let Some(chunker) = params.chunker.as_deref() {
+            profile.chunk = chunk_size(chunker)?;
+        }
+        match params.layout {
+            Layout::Auto | Layout::Balanced => {}
+            Layout::Trickle => {
+                return Err(usage("trickle layout is not built yet".into(), "leave --layout out"));
+            }
+        }
+        Ok(Self { paths: params.paths, codec: params.codec, profile })
+    }
+
+    /// Adds everything to the open transaction, or nothing. Blocks.
+    pub(crate) fn carry_out(self, store: &Store, cancel: Cancel, progress: &Reporter) -> Result<Put, Error> {
+        let state = store.state();
+        let tx = match (OpenTx::load(&state)?, self.codec) {
+            (None, codec) => OpenTx::new(codec.unwrap_or_default()),
+            (Some(tx), Some(codec)) if codec != tx.codec() => {
+                let message = "the open transaction has another codec";
+                return Err(Error::new(ErrorCode::Usage, message).with_hint("commit it first"));
+            }
+            (Some(tx), _) => tx,
+        };
+        let staging = store.stage(STAGING).map_err(Fault::fault)?;
+        let mut sink = StagingSink { staging: staging.clone(), cancel };
+        let mut added: Vec<Named> = Vec::new();
+        let total = self.paths.iter().map(|path| known_size(path)).sum::<Option<u64>>();
+        let mut done = Bytes::ZERO;
+        for path in &self.paths {
+            let key = key_of(path)?;
+            if added.iter().any(|named| named.key == key) {
+                let message = format!("two paths end in {key:?}");
+                return Err(Error::new(ErrorCode::Usage, message).with_hint("put them one after the other"));
+            }
+            let mut on_chunk = |size| {
+                done = done.saturating_add(size);
+                progress.report("read", done.get(), total);
+            };
+            let made = add_path(path, &self.profile, &mut sink, &mut on_chunk).map_err(Fault::fault)?;
+            added.push(Named { key, cid: made.cid, size: made.size, tsize: made.tsize });
+        }
+        // Roots first: blocks without a name cost room until the next commit, a name without blocks costs content.
+        let tx = tx.with(&added)?;
+        staging.set_roots(&tx.roots()).map_err(Fault::fault)?;
+        tx.save(&state, &added)?;
+        let root = tx.root(&mut sink).map_err(Fault::fault)?;
+        let total_size = tx.total_size();
+        let shown = |named: &Named| Entry { key: named.key.clone(), cid: named.cid.into(), size: named.size };
+        let entries = added.iter().map(shown).collect();
+        Ok(Put { tx: tx.id().to_owned(), root: (*root.cid()).into(), entries, total_size })
+    }
+}
+
+/// Tells what the open transaction holds. Blocks.
+pub(crate) fn status(store: &Store) -> Result<TxStatus, Error> {
+    let Some(tx) = OpenTx::load(&store.state())? else { return Ok(TxStatus::default()) };
+    let shown = |(key, entry): (&str, &pop_exchange::tx::Entry)| Entry {
+        key: key.to_owned(),
+        cid: entry.cid.into(),
+        size: entry.size,
+    };
+    let root = tx.root(&mut Nowhere).map_err(Fault::fault)?;
+    Ok(TxStatus {
+        tx: Some(tx.id().to_owned()),
+        root: Some((*root.cid()).into()),
+        entries: Some(tx.entries().map(shown).collect()),
+        total_size: Some(tx.total_size()),
+    })
+}
+
+/// Takes the shards of a root that is only looked at.
+struct Nowhere;
+
+impl pop_dag::BlockSink for Nowhere {
+    fn accept(&mut self, _: pop_dag::Block) -> Result<(), pop_dag::SinkError> {
+        Ok(())
+    }
+}
+
+fn key_of(path: &Path) -> Result<String, Error> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.map(str::to_owned).ok_or_else(|| {
+        let message = format!("{} has no last part that could be a key", path.display());
+        Error::new(ErrorCode::BadInput, message).with_hint("keys are UTF-8 names of files and directories")
+    })
+}
+
+/// Returns the size of a file; directories are not walked twice only to show a percentage.
+fn known_size(path: &Path) -> Option<u64> {
+    path.metadata().ok().filter(std::fs::Metadata::is_file).map(|meta| meta.len())
+}
+
+/// Reads `size-N`.
+fn chunk_size(chunker: &str) -> Result<Bytes, Error> {
+    let fail = |message: String| {
+        Err(Error::new(ErrorCode::Usage, message).with_hint("use size-N, with N from 1 to 2097152"))
+    };
+    let Some(size) = chunker.strip_prefix("size-") else {
+        return fail(format!("chunker {chunker:?} is not built yet"));
+    };
+    match size.parse().map(Bytes::new) {
+        // A leaf may carry a few bytes of framing and still has to be a block that every peer accepts.
+        Ok(size) if !size.is_zero() && size <= pop_dag::MAX_BLOCK => Ok(size),
+        _ => fail(format!("{chunker:?} is no chunk size")),
+    }
+}
+
+/// Checks that every path can be looked at, so that a typing error fails before anything is read.
+pub(crate) fn check_paths(paths: &[PathBuf]) -> Result<(), Error> {
+    for path in paths {
+        path.symlink_metadata().map_err(|io| file(path, "read", &io))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,354 @@
+//! The life of the daemon: take the repository, put the parts together, answer until told to stop, stop in order.
+//!
+//! The order of the end is written once, in [`Running::stop`]: no new calls, no new deals, vouchers on disk,
+//! network closed, store synced. A second signal ends the process at once; recovery copes with that.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use libp2p::Multiaddr;
+use pop_rpc::ErrorCode;
+use pop_store::{OpenError, Options, Store};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::config::Config;
+use crate::money::{self, Money, MoneyError};
+use crate::net::{self, NetConfig, NetEvent, NetHandle, StartError};
+use crate::node::{Node, Parts};
+use crate::pool::Pool;
+use crate::repo::{Repo, RepoError, RepoLock};
+use crate::rpc_server::{self, Listen, ServeError, Serving};
+use crate::trade::{self, Trade};
+
+/// How long running paid deals may take to finish when nobody says otherwise.
+pub(crate) const DRAIN: Duration = Duration::from_secs(30);
+/// How often the collector looks at the chain: half an epoch, so that no epoch passes unseen.
+const COLLECT: Duration = Duration::from_secs(15);
+
+/// Why the daemon did not start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DaemonError {
+    /// The repository cannot be used.
+    #[error("repository")]
+    Repo(#[from] RepoError),
+    /// The store does not open.
+    #[error("store")]
+    Store(#[from] OpenError),
+    /// The store did not close in order; the next start rebuilds its index.
+    #[error("store")]
+    Close(#[source] pop_store::Error),
+    /// The wallet or its chain does not open.
+    #[error("money")]
+    Money(#[from] MoneyError),
+    /// The network does not start.
+    #[error("network")]
+    Net(#[from] StartError),
+    /// The control API cannot be served.
+    #[error("control API")]
+    Rpc(#[from] ServeError),
+    /// Rows of the open transaction do not read.
+    #[error("open transaction")]
+    Tx(#[source] pop_rpc::Error),
+    /// A task of the daemon ended although nobody stopped it.
+    #[error("the {0} task ended")]
+    TaskEnded(&'static str),
+    /// The system gives no signals.
+    #[error("signals")]
+    Signals(#[source] std::io::Error),
+}
+
+impl DaemonError {
+    /// Returns the kind of the failure in the one table, and with it the exit code.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Repo(_) | Self::Store(_) | Self::Close(_) => ErrorCode::Storage,
+            Self::Money(MoneyError::Keys(pop_keys::KeystoreError::PlainRefused(_))) => ErrorCode::Refused,
+            Self::Money(MoneyError::NotOurs(_)) => ErrorCode::Usage,
+            Self::Tx(error) => error.code,
+            Self::Money(_) | Self::Net(_) | Self::Rpc(_) | Self::TaskEnded(_) | Self::Signals(_) => {
+                ErrorCode::Internal
+            }
+        }
+    }
+
+    /// Returns the exit code of a process that ends with this.
+    pub fn exit_code(&self) -> u8 {
+        self.code().exit()
+    }
+
+    /// Returns what the operator can do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Repo(RepoError::InUse { .. }) => {
+                "use that daemon, stop it with `pop off`, or start this one with another --repo"
+            }
+            Self::Repo(_) => "check the directory and its permissions",
+            Self::Store(OpenError::InUse { .. }) => "another process has the store open; stop it first",
+            Self::Store(_) | Self::Close(_) | Self::Tx(_) => "look at the disk and its free space",
+            Self::Money(MoneyError::Keys(pop_keys::KeystoreError::PlainRefused(_))) => {
+                "set POP_WALLET_PASSPHRASE or POP_WALLET_PASSPHRASE_FILE"
+            }
+            Self::Money(MoneyError::Chain { .. }) => {
+                "check --chain and --chain-token-file, and that the node there runs"
+            }
+            Self::Money(_) => "check the chain settings with `pop config show --origin`",
+            Self::Net(_) => "check --listen: another program may have the port",
+            Self::Rpc(_) => "check the repository's permissions and --rpc-listen",
+            Self::TaskEnded(_) | Self::Signals(_) => "start it again; tell the developers if it goes on",
+        }
+    }
+}
+
+/// What a daemon that is ready tells whoever started it.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    /// This node's peer id.
+    pub peer_id: libp2p::PeerId,
+    /// Where it listens.
+    pub listeners: Vec<Multiaddr>,
+    /// The control socket.
+    pub socket: PathBuf,
+    /// The chain its money lives on.
+    pub chain_id: String,
+}
+
+/// Runs the daemon until a signal or `pop off` ends it.
+///
+/// # Errors
+/// It cannot start, or one of its tasks ended by itself.
+pub async fn run(
+    repo: PathBuf,
+    config: Config,
+    ready: Option<oneshot::Sender<Ready>>,
+) -> Result<(), DaemonError> {
+    let (stop, mut stopping) = watch::channel(None);
+    let signals = Signals::new()?;
+    let mut running = Running::start(&repo, config, stop.clone()).await?;
+    if let Some(ready) = ready {
+        // Whoever asked may have lost interest; the daemon runs all the same.
+        let _ = ready.send(running.ready.clone());
+    }
+    let signalled = tokio::spawn(signals.watch(stop));
+    let failure = tokio::select! {
+        biased;
+        _ = stopping.wait_for(Option::is_some) => None,
+        Some(ended) = running.tasks.join_next() => Some(DaemonError::TaskEnded(ended.unwrap_or("crashed"))),
+    };
+    let drain = (*stopping.borrow()).unwrap_or(Duration::ZERO);
+    let stopped = running.stop(drain).await;
+    signalled.abort();
+    failure.map_or(stopped, Err)
+}
+
+/// The signals that end a daemon.
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, DaemonError> {
+        let interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signals)?;
+        let terminate = signal(SignalKind::terminate()).map_err(DaemonError::Signals)?;
+        Ok(Self { interrupt, terminate })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+
+    async fn watch(mut self, stop: watch::Sender<Option<Duration>>) {
+        self.next().await;
+        tracing::info!("stopping; a second signal stops at once");
+        stop.send_replace(Some(DRAIN));
+        self.next().await;
+        std::process::exit(i32::from(ErrorCode::Interrupted.exit()));
+    }
+}
+
+/// A daemon that answers.
+struct Running {
+    repo: Repo,
+    _lock: RepoLock,
+    node: Node,
+    serving: Serving,
+    /// Each task returns its name; the first that ends by itself ends the daemon.
+    tasks: JoinSet<&'static str>,
+    calls: CancellationToken,
+    workers: CancellationToken,
+    network: CancellationToken,
+    ready: Ready,
+}
+
+impl Running {
+    async fn start(
+        path: &Path,
+        config: Config,
+        stop: watch::Sender<Option<Duration>>,
+    ) -> Result<Self, DaemonError> {
+        let repo = Repo::open(path)?;
+        let lock = repo.lock()?;
+        repo.clear_tmp();
+        let identity = repo.identity()?;
+        let store = open_store(&repo, &config).await?;
+        let mut money = Money::open(&repo, &config, &store.state()).await?;
+        let [calls, workers, network] = std::array::from_fn(|_| CancellationToken::new());
+        let mut tasks = JoinSet::new();
+        let chain_url = serve_chain(&mut money, &workers, &mut tasks)?;
+        let (net, events) = start_net(identity.clone(), &config, &network, &mut tasks)?;
+        let pool = Pool::new();
+        let trade = start_trade(
+            trade::Parts {
+                net: net.clone(),
+                store: store.clone(),
+                wallet: money.wallet.clone(),
+                pool: pool.clone(),
+                keypair: identity,
+            },
+            &config,
+            events,
+            &workers,
+            &mut tasks,
+        );
+        let listeners = net.listeners().await.map_err(|_| DaemonError::TaskEnded("net"))?;
+        let chain_id = money.chain.id().to_string();
+        let peer_id = net.local_peer_id();
+        let rpc_tcp = match config.rpc_listen {
+            Some(address) => Some((address, repo.token("rpc.token")?)),
+            None => None,
+        };
+        let node = Node::new(Parts {
+            config,
+            store,
+            pool,
+            money,
+            chain_url,
+            net,
+            trade,
+            tx: tokio::sync::Mutex::new(()),
+            collect_now: tokio::sync::Notify::new(),
+            stop,
+        });
+        tasks.spawn(collect(node.clone(), workers.clone()).instrument(tracing::info_span!("collector")));
+        let listen = Listen { socket: repo.socket(), tcp: rpc_tcp };
+        let serving = rpc_server::serve(listen, pop_rpc::module(node.clone()), calls.clone()).await?;
+        repo.announce_api(&serving.endpoint().to_string())?;
+        let ready = Ready { peer_id, listeners, socket: repo.socket(), chain_id };
+        tracing::info!(peer = %ready.peer_id, chain = %ready.chain_id, repo = %repo.path().display(), "ready");
+        Ok(Self { repo, _lock: lock, node, serving, tasks, calls, workers, network, ready })
+    }
+
+    /// Stops in order; `drain` is what running paid deals get.
+    async fn stop(mut self, drain: Duration) -> Result<(), DaemonError> {
+        tracing::info!(?drain, "stopping");
+        self.repo.withdraw_api();
+        self.calls.cancel();
+        self.serving.finished().await;
+        self.node.trade.drain(drain).await;
+        self.workers.cancel();
+        self.network.cancel();
+        while self.tasks.join_next().await.is_some() {}
+        self.node.pool.close().await;
+        let store = self.node.store.clone();
+        let closed = tokio::task::spawn_blocking(move || store.close()).await;
+        closed.unwrap_or(Ok(())).map_err(DaemonError::Close)?;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+async fn open_store(repo: &Repo, config: &Config) -> Result<Store, DaemonError> {
+    let (path, capacity) = (repo.path().to_owned(), config.capacity);
+    let opened = tokio::task::spawn_blocking(move || {
+        let store = Store::open(&path, Options { capacity, ..Options::default() })?;
+        crate::content::commit::finish_interrupted(&store).map_err(DaemonError::Tx)?;
+        crate::content::archive::drop_interrupted(&store);
+        Ok::<_, DaemonError>(store)
+    });
+    let store = opened.await.map_err(|_| DaemonError::TaskEnded("store"))??;
+    tracing::info!(report = ?store.report(), used = %store.used(), "store open");
+    Ok(store)
+}
+
+/// Serves the embedded chain to the operator's other nodes, where the settings ask for it.
+fn serve_chain(
+    money: &mut Money,
+    stop: &CancellationToken,
+    tasks: &mut JoinSet<&'static str>,
+) -> Result<Option<String>, DaemonError> {
+    let Some(served) = money.served.take() else { return Ok(None) };
+    let address = served.address()?;
+    let stop = stop.clone();
+    let task = async move {
+        if let Err(error) = pop_chain::serve(served.listener, served.router, stop).await {
+            tracing::error!(%error, "the chain's server ended");
+        }
+        "chain server"
+    };
+    tasks.spawn(task.instrument(tracing::info_span!("chain")));
+    Ok(Some(money::url_of(address)))
+}
+
+fn start_net(
+    keypair: libp2p::identity::Keypair,
+    config: &Config,
+    stop: &CancellationToken,
+    tasks: &mut JoinSet<&'static str>,
+) -> Result<(NetHandle, tokio::sync::mpsc::Receiver<NetEvent>), DaemonError> {
+    let settings = NetConfig {
+        listen: config.listen.clone(),
+        announce: config.announce.clone(),
+        bootstrap: config.bootstrap.clone(),
+        topics: trade::topics(&config.regions),
+        protocols: trade::protocols(),
+        ..NetConfig::new(keypair)
+    };
+    let (net, events, driver) = net::start(settings, stop.clone())?;
+    let task = async move {
+        driver.await;
+        "net"
+    };
+    tasks.spawn(task.instrument(tracing::info_span!("net")));
+    Ok((net, events))
+}
+
+fn start_trade(
+    parts: trade::Parts,
+    config: &Config,
+    events: tokio::sync::mpsc::Receiver<NetEvent>,
+    stop: &CancellationToken,
+    tasks: &mut JoinSet<&'static str>,
+) -> Trade {
+    let (trade, driver) = Trade::new(parts, config, events, stop.clone());
+    let task = async move {
+        driver.await;
+        "trade"
+    };
+    tasks.spawn(task.instrument(tracing::info_span!("trade")));
+    trade
+}
+
+/// Looks at the chain from time to time: submits what a settling channel owes, collects what is due.
+async fn collect(node: Node, stop: CancellationToken) -> &'static str {
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return "collector",
+            () = node.collect_now.notified() => {}
+            () = tokio::time::sleep(COLLECT) => {}
+        }
+        let (wallet, runtime) = (node.money.wallet.clone(), tokio::runtime::Handle::current());
+        match node.pool.run(move || runtime.block_on(wallet.tick())).await {
+            Ok(Ok(_)) | Err(_) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "collector will try again"),
+        }
+    }
+}

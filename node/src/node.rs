@@ -1,0 +1,49 @@
+//! What every call of the control API may touch: the parts of a running node, shared by cheap clones.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pop_store::Store;
+use tokio::sync::{Mutex, Notify, watch};
+
+use crate::config::Config;
+use crate::money::Money;
+use crate::net::NetHandle;
+use crate::pool::Pool;
+use crate::trade::Trade;
+
+/// The parts of a running node.
+#[derive(Clone)]
+pub(crate) struct Node(Arc<Parts>);
+
+/// See [`Node`].
+pub(crate) struct Parts {
+    pub(crate) config: Config,
+    pub(crate) store: Store,
+    pub(crate) pool: Pool,
+    pub(crate) money: Money,
+    /// Where the embedded chain is served to other nodes.
+    pub(crate) chain_url: Option<String>,
+    pub(crate) net: NetHandle,
+    pub(crate) trade: Trade,
+    /// Puts and commits of the one open transaction take turns.
+    pub(crate) tx: Mutex<()>,
+    /// Wakes the collector before its time.
+    pub(crate) collect_now: Notify,
+    /// Asks the daemon to stop, with the time that paid deals get.
+    pub(crate) stop: watch::Sender<Option<Duration>>,
+}
+
+impl Node {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl std::ops::Deref for Node {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}

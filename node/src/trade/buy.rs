@@ -1,0 +1,252 @@
+//! The buying side of a deal, over a substream.
+
+use std::time::Instant;
+
+use bytes::Bytes as Buf;
+use futures::future::BoxFuture;
+use futures::io::{ReadHalf, WriteHalf};
+use pop_dag::{Block, Cid, Walk};
+use pop_exchange::deal::client::{Step, Terms};
+use pop_exchange::deal::{Client, Fault};
+use pop_store::Staging;
+use pop_units::{AttoFil, Bytes};
+use pop_wallet::Lanehold;
+use pop_wire::transfer::{Down, Grant, Up};
+use pop_wire::{Frame, Reason};
+use tokio::time::sleep_until;
+
+use super::error::DealError;
+use super::link::{Duplex, Reader, Writer, link, message};
+use super::shared::Shared;
+
+/// How much is hashed and stored in one go: enough to keep the disk busy, little enough to bound memory.
+const BATCH: Bytes = Bytes::new(4 << 20);
+
+/// One deal to be made.
+pub(super) struct Purchase {
+    pub(super) terms: Terms,
+    pub(super) grant: Grant,
+    /// The lane that pays; none when the price is zero.
+    pub(super) hold: Option<Lanehold>,
+    pub(super) staging: Staging,
+    /// The traversal, with the first `skip` blocks followed.
+    pub(super) walk: Walk,
+    pub(super) skip: u64,
+}
+
+/// What a deal brought, complete or not.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Bought {
+    pub(super) bytes: Bytes,
+    pub(super) spent: AttoFil,
+    pub(super) vouchers: u64,
+}
+
+/// Makes the deal. `progress` hears the bytes that are verified and staged so far. A dropped call leaves what is
+/// staged; at most one interval of it is not paid for.
+pub(super) async fn buy<S: Duplex>(
+    shared: &Shared,
+    stream: S,
+    purchase: Purchase,
+    progress: &mut (dyn FnMut(Bytes) + Send),
+) -> (Bought, Result<(), DealError>) {
+    let (reader, writer) = link(stream);
+    let Purchase { terms, grant, hold, staging, walk, skip } = purchase;
+    let client = Client::new(terms, walk, skip, Instant::now());
+    let channel = hold.as_ref().map(|hold| hold.channel);
+    let open = client.open(grant, channel);
+    let mut buyer = Buyer {
+        shared,
+        client,
+        reader,
+        writer,
+        staging,
+        hold,
+        arrived: Vec::new(),
+        storing: None,
+        paying: None,
+        vouchers: 0,
+        paid_for: Bytes::ZERO,
+        is_closed: false,
+        progress,
+    };
+    let mut result = buyer.writer.send(&open).await.map_err(DealError::from);
+    if result.is_ok() {
+        result = buyer.run().await;
+    }
+    let result = buyer.end(result).await;
+    let bought =
+        Bought { bytes: buyer.client.staged(), spent: buyer.client.paid(), vouchers: buyer.vouchers };
+    (bought, result)
+}
+
+/// A block off the wire, not verified.
+struct Arrived {
+    seq: u64,
+    cid: Cid,
+    data: Buf,
+}
+
+struct Buyer<'a, S> {
+    shared: &'a Shared,
+    client: Client,
+    reader: Reader<ReadHalf<S>>,
+    writer: Writer<WriteHalf<S>>,
+    staging: Staging,
+    hold: Option<Lanehold>,
+    /// Came, not yet verified: bounded by the credit window.
+    arrived: Vec<Arrived>,
+    storing: Option<BoxFuture<'static, Result<Bytes, DealError>>>,
+    paying: Option<BoxFuture<'static, Result<Vec<u8>, DealError>>>,
+    vouchers: u64,
+    /// Staged bytes that vouchers were signed for.
+    paid_for: Bytes,
+    is_closed: bool,
+    progress: &'a mut (dyn FnMut(Bytes) + Send),
+}
+
+impl<S: Duplex> Buyer<'_, S> {
+    async fn run(&mut self) -> Result<(), DealError> {
+        while !self.client.is_done() {
+            self.store_next();
+            let deadline = self.client.deadline().into();
+            tokio::select! {
+                frame = self.reader.frame(), if !self.is_closed => self.on_frame(frame?).await?,
+                stored = finished(&mut self.storing) => self.on_stored(stored?).await?,
+                voucher = finished(&mut self.paying) => self.on_voucher(voucher?).await?,
+                () = sleep_until(deadline) => {
+                    let steps = self.client.on_tick(Instant::now())?;
+                    self.carry_out(steps).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn on_frame(&mut self, frame: Option<Frame>) -> Result<(), DealError> {
+        let now = Instant::now();
+        let steps = match frame {
+            None => {
+                self.is_closed = true;
+                self.client.on_closed()?
+            }
+            Some(Frame::Block(header, data)) => match self.client.on_block(&header, &data, now) {
+                Ok(cid) => {
+                    self.arrived.push(Arrived { seq: header.seq, cid, data });
+                    Vec::new()
+                }
+                // A block that cannot be traversed is bad content only if it is the block it claims to be.
+                Err(Fault::Traversal { cid, .. }) if Block::verified(cid, data).is_err() => {
+                    return Err(Fault::BadBlock { seq: header.seq, want: cid }.into());
+                }
+                Err(fault) => return Err(fault.into()),
+            },
+            Some(control @ Frame::Control(_)) => {
+                let down: Down = message(&control).map_err(Fault::from)?;
+                self.client.on_frame(down, now)?
+            }
+        };
+        self.carry_out(steps).await
+    }
+
+    async fn on_stored(&mut self, bytes: Bytes) -> Result<(), DealError> {
+        let steps = self.client.on_staged(bytes, Instant::now())?;
+        (self.progress)(self.client.staged());
+        self.carry_out(steps).await
+    }
+
+    async fn on_voucher(&mut self, voucher: Vec<u8>) -> Result<(), DealError> {
+        self.writer.send(&Up::Voucher { voucher }).await?;
+        self.vouchers = self.vouchers.saturating_add(1);
+        let steps = self.client.on_paid(Instant::now())?;
+        self.carry_out(steps).await
+    }
+
+    async fn carry_out(&mut self, steps: Vec<Step>) -> Result<(), DealError> {
+        for step in steps {
+            match step {
+                Step::Send(up) => self.writer.send(&up).await?,
+                Step::Pay(amount) => self.pay(amount)?,
+                Step::Done => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Syncs what is staged, then signs: after a crash nothing that is paid for is missing.
+    fn pay(&mut self, amount: AttoFil) -> Result<(), DealError> {
+        let hold = self.hold.clone().ok_or(Fault::Price)?;
+        let (pool, purse) = (self.shared.pool.clone(), self.shared.purse.clone());
+        let staging = self.staging.clone();
+        let staged = self.client.staged();
+        let bytes = staged.saturating_sub(std::mem::replace(&mut self.paid_for, staged));
+        self.paying = Some(Box::pin(async move {
+            let signed = pool.run(move || {
+                staging.sync()?;
+                Ok::<_, DealError>(purse.voucher(&hold, amount, bytes)?)
+            });
+            signed.await?
+        }));
+        Ok(())
+    }
+
+    /// Hands the next batch to the pool, unless one is there.
+    fn store_next(&mut self) {
+        if self.storing.is_some() || self.arrived.is_empty() {
+            return;
+        }
+        let mut size = Bytes::ZERO;
+        let is_within = |block: &Arrived| {
+            let fits = size < BATCH;
+            size = size.saturating_add(Bytes::of(&block.data));
+            fits
+        };
+        let count = self.arrived.iter().map(is_within).take_while(|fits| *fits).count();
+        let batch: Vec<Arrived> = self.arrived.drain(..count).collect();
+        let (pool, staging) = (self.shared.pool.clone(), self.staging.clone());
+        self.storing = Some(Box::pin(async move { pool.run(move || store(&staging, batch)).await? }));
+    }
+
+    /// Tells the provider, and keeps what came: it is verified, and the next provider need not send it.
+    async fn end(&mut self, result: Result<(), DealError>) -> Result<(), DealError> {
+        if let Err(error) = &result {
+            if !matches!(error, DealError::Peer(Fault::Closed | Fault::Silence { .. })) {
+                let cancel = Up::Cancel { why: Reason::new(error.to_string()) };
+                // The provider learns it from the end of the stream if not from this.
+                let _ = self.writer.send(&cancel).await;
+            }
+            while self.storing.is_some() || !self.arrived.is_empty() {
+                self.store_next();
+                match finished(&mut self.storing).await {
+                    Ok(bytes) => drop(self.client.on_staged(bytes, Instant::now())),
+                    Err(_) => break,
+                }
+            }
+        }
+        let _ = self.writer.close().await;
+        result
+    }
+}
+
+/// Verifies and stages blocks in order. Blocks.
+fn store(staging: &Staging, batch: Vec<Arrived>) -> Result<Bytes, DealError> {
+    let mut stored = Bytes::ZERO;
+    for Arrived { seq, cid, data } in batch {
+        let block = Block::verified(cid, data).map_err(|_| Fault::BadBlock { seq, want: cid })?;
+        staging.put(&block)?;
+        stored = stored.saturating_add(block.size());
+    }
+    Ok(stored)
+}
+
+/// Waits for a piece of work and forgets it; for ever when there is none. Cancel safe.
+async fn finished<T>(work: &mut Option<BoxFuture<'static, T>>) -> T {
+    match work {
+        None => std::future::pending().await,
+        Some(running) => {
+            let result = running.await;
+            *work = None;
+            result
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! Retrieval: ask, choose, buy, keep; and the next offer when one fails.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use libp2p::{Multiaddr, PeerId};
+use pop_dag::{Block, Cid, Scope, Walk, What, unixfs};
+use pop_exchange::deal::Fault;
+use pop_exchange::deal::client::Terms;
+use pop_exchange::offer::Strategy;
+use pop_rpc::Reporter;
+use pop_store::{Ref, RefKey, Staging, Store};
+use pop_units::{AttoFil, Bytes, PricePerByte};
+use pop_wallet::Lanehold;
+use pop_wire::offer::SignedOffer;
+use pop_wire::transfer::{Grant, Refusal};
+use pop_wire::{DealId, TRANSFER};
+use tokio::time::timeout;
+
+use super::ask::{Asking, Question};
+use super::buy::{Bought, Purchase, buy};
+use super::error::{DealError, FetchError, told};
+use super::shared::{Shared, Turn, unix_seconds};
+
+/// Names of a root that are kept for lists.
+const KEYS: usize = 4096;
+/// Bytes of a staging's name; a longer path is named by its hash.
+const NAME: usize = 160;
+
+/// What to retrieve, and on which terms.
+#[derive(Clone, Debug)]
+pub struct FetchRequest {
+    /// The root.
+    pub root: Cid,
+    /// The path below it.
+    pub path: Vec<String>,
+    /// The most to pay for a byte.
+    pub max_price: PricePerByte,
+    /// The most to pay in all.
+    pub max_spend: Option<AttoFil>,
+    /// Whom to ask; everybody when empty. An address of nothing but `/p2p/PEER` is a connected peer.
+    pub peers: Vec<Multiaddr>,
+    /// Which offer to take.
+    pub strategy: Strategy,
+    /// How long to look for an offer. A transfer lasts as long as blocks come.
+    pub timeout: Duration,
+}
+
+/// What was retrieved.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// Payload bytes of the blocks in scope.
+    pub size: Bytes,
+    /// Who sent the last of them; this node if all were here.
+    pub provider: PeerId,
+    /// How many offers came.
+    pub offers: u64,
+    /// What was paid.
+    pub spent: AttoFil,
+    /// How many vouchers were given.
+    pub vouchers: u64,
+    /// The time spent looking for offers.
+    pub routing: Duration,
+    /// The time spent in deals.
+    pub transfer: Duration,
+}
+
+/// Retrieves content and keeps it. A dropped call leaves what is verified and paid for in a staging of its
+/// own, where the next call for the same content goes on.
+pub(super) async fn fetch(
+    shared: &Arc<Shared>,
+    request: FetchRequest,
+    progress: Reporter,
+) -> Result<Fetched, FetchError> {
+    let name = staging_name(&request);
+    let turn = timeout(request.timeout, shared.turn(&name)).await;
+    let turn = turn.map_err(|_| FetchError::TimedOut("the same content is being retrieved".into()))?;
+    let (store, root) = (shared.store.clone(), request.root);
+    let staging = shared.pool.run(move || stage(&store, &name, root)).await??;
+    let job = Job {
+        shared,
+        progress,
+        scope: Scope { path: request.path.clone(), what: What::All },
+        request,
+        staging,
+        bought: Bought::default(),
+        held: Bytes::ZERO,
+        provider: shared.net.local_peer_id(),
+        offers: 0,
+        routing: Duration::ZERO,
+        transfer: Duration::ZERO,
+        last: None,
+        _turn: turn,
+    };
+    job.run().await
+}
+
+fn staging_name(request: &FetchRequest) -> String {
+    let path = request.path.join("/");
+    let name = format!("fetch:{}/{path}", request.root);
+    match name.len() <= NAME && request.path.iter().all(|segment| !segment.contains('/')) {
+        true => name,
+        false => {
+            let bytes: Vec<u8> = request.path.iter().flat_map(|s| s.bytes().chain([0])).collect();
+            let hash = Block::of(pop_dag::Codec::Raw, bytes.into());
+            format!("fetch:{}#{}", request.root, hash.cid())
+        }
+    }
+}
+
+/// Opens the staging; its root makes what is in it survive a restart. Blocks.
+pub(super) fn stage(store: &Store, name: &str, root: Cid) -> Result<Staging, pop_store::Error> {
+    let staging = store.stage(name)?;
+    if staging.roots()? != [root] {
+        staging.set_roots(&[root])?;
+    }
+    Ok(staging)
+}
+
+/// How far a traversal gets with what is here.
+pub(super) struct Held {
+    pub(super) walk: Walk,
+    pub(super) blocks: u64,
+    pub(super) bytes: Bytes,
+}
+
+/// Follows the traversal over what is here, and takes hold of it. Blocks.
+pub(super) fn resume(staging: &Staging, root: Cid, scope: &Scope) -> Result<Held, FetchError> {
+    let no_path = |e| FetchError::NoPath(Box::new(e));
+    let mut held = Held { walk: Walk::new(root, scope).map_err(no_path)?, blocks: 0, bytes: Bytes::ZERO };
+    while let Some(cid) = held.walk.want().copied() {
+        let Some(data) = staging.get(&cid)? else { break };
+        // Checked again: a block that rotted on the disk is bought again rather than kept.
+        let Ok(block) = Block::verified(cid, data) else { break };
+        staging.put(&block)?;
+        held.walk.on_block(block.data()).map_err(no_path)?;
+        held.blocks = held.blocks.saturating_add(1);
+        held.bytes = held.bytes.saturating_add(block.size());
+    }
+    Ok(held)
+}
+
+struct Job<'a> {
+    shared: &'a Arc<Shared>,
+    request: FetchRequest,
+    progress: Reporter,
+    scope: Scope,
+    staging: Staging,
+    /// The sum of all deals.
+    bought: Bought,
+    /// Payload bytes in scope that are here.
+    held: Bytes,
+    provider: PeerId,
+    offers: u64,
+    routing: Duration,
+    transfer: Duration,
+    /// Why the last offer failed.
+    last: Option<(PeerId, DealError)>,
+    _turn: Turn,
+}
+
+impl Job<'_> {
+    async fn run(mut self) -> Result<Fetched, FetchError> {
+        let mut asking: Option<Asking> = None;
+        loop {
+            let held = self.resume().await?;
+            if held.walk.want().is_none() {
+                return self.commit(held.walk.target().copied()).await;
+            }
+            let begun = Instant::now();
+            let asking = match &mut asking {
+                Some(asking) => asking,
+                none => none.insert(Asking::new(self.shared, self.question())),
+            };
+            self.progress.report("route", 0, None);
+            let taken = asking.next().await?;
+            self.routing = self.routing.saturating_add(begun.elapsed());
+            self.offers = asking.offers();
+            let Some(signed) = taken else {
+                return Err(self.verdict(asking));
+            };
+            self.attempt(signed, held).await;
+        }
+    }
+
+    fn question(&self) -> Question {
+        Question {
+            root: self.request.root,
+            scope: self.scope.clone(),
+            max_price: self.request.max_price,
+            peers: self.request.peers.clone(),
+            strategy: self.request.strategy,
+            deadline: Instant::now() + self.request.timeout,
+        }
+    }
+
+    async fn resume(&mut self) -> Result<Held, FetchError> {
+        let (staging, root, scope) = (self.staging.clone(), self.request.root, self.scope.clone());
+        let held = self.shared.pool.run(move || resume(&staging, root, &scope)).await??;
+        self.held = held.bytes;
+        Ok(held)
+    }
+
+    /// Tries one offer.
+    async fn attempt(&mut self, signed: SignedOffer, held: Held) {
+        let begun = Instant::now();
+        let provider = signed.offer.provider;
+        let (bought, result) = match self.deal(signed, held).await {
+            Ok(done) => done,
+            Err(error) => (Bought::default(), Err(error)),
+        };
+        self.transfer = self.transfer.saturating_add(begun.elapsed());
+        self.bought.bytes = self.bought.bytes.saturating_add(bought.bytes);
+        self.bought.vouchers = self.bought.vouchers.saturating_add(bought.vouchers);
+        self.bought.spent = self.bought.spent.checked_add(bought.spent).unwrap_or(self.bought.spent);
+        self.shared.on_spent(bought.spent, Instant::now());
+        if !bought.bytes.is_zero() {
+            self.provider = provider;
+        }
+        let is_fault = matches!(&result, Err(DealError::Peer(_) | DealError::Unreachable(_)));
+        self.shared.on_deal(provider, bought.bytes, is_fault);
+        if let Err(error) = result {
+            tracing::debug!(%provider, error = %told(&error), "offer failed");
+            self.progress.note("transfer", format!("{provider}: {error}"));
+            self.last = Some((provider, error));
+        }
+    }
+
+    async fn deal(
+        &self,
+        signed: SignedOffer,
+        held: Held,
+    ) -> Result<(Bought, Result<(), DealError>), DealError> {
+        let (shared, offer) = (self.shared, &signed.offer);
+        let size = offer.size.saturating_sub(held.bytes);
+        let cost = offer.price.cost_of(size).map_err(Fault::from)?;
+        let budget = self.budget();
+        if cost > budget {
+            return Err(DealError::TooDear { cost, budget });
+        }
+        let deal = DealId::new(rand::random());
+        let lane = match (&offer.payee, offer.price.is_free()) {
+            (Some(payee), false) => Some(Lane::hold(shared, *payee, deal, cost).await?),
+            (None, _) | (Some(_), true) => None,
+        };
+        let stream = shared.net.open(offer.provider, TRANSFER).await;
+        let stream = stream.map_err(|e| DealError::Unreachable(e.to_string()))?;
+        let terms = Terms {
+            deal,
+            root: self.request.root,
+            scope: self.scope.clone(),
+            size,
+            price: offer.price,
+            interval: offer.interval,
+            interval_max: offer.interval_max,
+            budget,
+        };
+        let total = offer.size.get();
+        let purchase = Purchase {
+            terms,
+            hold: lane.as_ref().map(|lane| lane.hold.clone()),
+            staging: self.staging.clone(),
+            walk: held.walk,
+            skip: held.blocks,
+            grant: Grant::Offer(Box::new(signed)),
+        };
+        let before = held.bytes;
+        let mut told = |staged: Bytes| {
+            let done = before.saturating_add(staged).get();
+            self.progress.report("transfer", done, Some(total.max(done)));
+        };
+        Ok(buy(shared, stream, purchase, &mut told).await)
+    }
+
+    fn budget(&self) -> AttoFil {
+        let whole = self.request.max_spend.unwrap_or(AttoFil::new(u128::MAX));
+        let left = whole.saturating_sub(self.bought.spent);
+        self.shared.left_today(Instant::now()).map_or(left, |today| left.min(today))
+    }
+
+    async fn commit(self, target: Option<Cid>) -> Result<Fetched, FetchError> {
+        let (staging, request) = (self.staging.clone(), self.request.clone());
+        self.shared.pool.run(move || keep(staging, &request, target)).await??;
+        Ok(Fetched {
+            size: self.held,
+            provider: self.provider,
+            offers: self.offers,
+            spent: self.bought.spent,
+            vouchers: self.bought.vouchers,
+            routing: self.routing,
+            transfer: self.transfer,
+        })
+    }
+
+    /// Says why nothing came of it: the last deal's reason before an offer's, an offer's before silence.
+    fn verdict(self, asking: &Asking) -> FetchError {
+        let Some((peer, error)) = self.last else {
+            return match asking.unfit() {
+                Some(unfit) => FetchError::Refused { why: unfit.to_string() },
+                None => FetchError::NotFound { asked: asking.asked() },
+            };
+        };
+        match error {
+            DealError::Peer(fault) => of_fault(peer, fault),
+            DealError::TooDear { .. } => FetchError::Refused { why: error.to_string() },
+            DealError::Unreachable(_) => FetchError::Broken { peer, fault: Box::new(Fault::Closed) },
+            DealError::Store(error) => FetchError::Store(error),
+            DealError::Purse(error) => FetchError::Purse(error),
+            DealError::Stopped => FetchError::Stopped,
+        }
+    }
+}
+
+fn of_fault(peer: PeerId, fault: Fault) -> FetchError {
+    match fault {
+        Fault::Refused { code: Refusal::NotHere | Refusal::Internal, .. }
+        | Fault::Closed
+        | Fault::Cancelled { .. }
+        | Fault::Silence { .. } => FetchError::Broken { peer, fault: Box::new(fault) },
+        Fault::Refused { .. } | Fault::Budget { .. } | Fault::Price => {
+            FetchError::Refused { why: fault.to_string() }
+        }
+        _ => FetchError::BadData { peer, fault: Box::new(fault) },
+    }
+}
+
+/// Makes what came permanent. Blocks.
+fn keep(staging: Staging, request: &FetchRequest, target: Option<Cid>) -> Result<(), pop_store::Error> {
+    let complete = request.path.is_empty();
+    let keys = match target {
+        Some(cid) if !complete => {
+            vec![RefKey { name: request.path.join("/"), cid, size: staging.bytes() }]
+        }
+        Some(_) | None => names(&staging, &request.root),
+    };
+    let found = Ref { keys, complete, last_used: unix_seconds(), ..Ref::new(request.root) };
+    staging.commit(found)
+}
+
+/// Returns the names inside a root, as far as it has any.
+pub(super) fn names(staging: &Staging, root: &Cid) -> Vec<RefKey> {
+    let entries = unixfs::list(root, staging).unwrap_or_default();
+    let key = |entry: unixfs::Entry| RefKey { name: entry.name, cid: entry.cid, size: entry.tsize };
+    entries.into_iter().take(KEYS).map(key).collect()
+}
+
+/// A lane that is given back when the deal is over, however it ends.
+struct Lane<'a> {
+    shared: &'a Shared,
+    hold: Lanehold,
+}
+
+impl<'a> Lane<'a> {
+    async fn hold(
+        shared: &'a Shared,
+        payee: pop_keys::Address,
+        deal: DealId,
+        need: AttoFil,
+    ) -> Result<Self, DealError> {
+        let hold = shared.purse.hold(&payee, deal, need).await?;
+        Ok(Self { shared, hold })
+    }
+}
+
+impl Drop for Lane<'_> {
+    fn drop(&mut self) {
+        self.shared.purse.release(&self.hold);
+    }
+}

@@ -1,0 +1,259 @@
+//! What the tasks of this room share: handles, and small tables behind locks that are never held while
+//! waiting.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use libp2p::PeerId;
+use libp2p::identity::Keypair;
+use pop_exchange::deal::Debts;
+use pop_exchange::offer::Unfit;
+use pop_exchange::replicate::{Authorisations, Quota};
+use pop_exchange::route::{Asked, Heard};
+use pop_keys::Address;
+use pop_store::Store;
+use pop_units::{AttoFil, Bytes, PricePerByte};
+use pop_wire::RequestId;
+use pop_wire::offer::SignedOffer;
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::purse::Purse;
+use crate::net::NetHandle;
+use crate::pool::Pool;
+
+/// Deals served at once. Each holds two batches of blocks in memory, so this bounds it to 128 MiB.
+pub(super) const DEALS: usize = 32;
+/// Substreams of one peer that are worked on at once; more are reset.
+pub(super) const PER_PEER: u32 = 16;
+/// Questions that are worked on at once: each may walk a DAG in the index.
+pub(super) const ANSWERS: usize = 4;
+/// Copies that are pulled at once.
+pub(super) const PULLS: usize = 4;
+/// Copies that are pulled at once for one peer.
+const PULLS_PER_PEER: u32 = 2;
+/// Peers whose record is kept.
+const RECORDS: usize = 4096;
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// What the owner allows.
+#[derive(Clone, Debug)]
+pub(super) struct Policy {
+    /// Regions whose queries are asked and answered.
+    pub(super) regions: Vec<String>,
+    /// What this node asks for.
+    pub(super) price: PricePerByte,
+    /// The most it spends in a day.
+    pub(super) max_spend_per_day: Option<AttoFil>,
+    /// What one peer may store here in a day without paying.
+    pub(super) quota: Bytes,
+}
+
+/// What comes back to one of this node's questions.
+pub(super) enum Reply {
+    /// An offer that fits.
+    Offer(Box<SignedOffer>),
+    /// An offer that does not, and of whom.
+    Unfit(PeerId, Unfit),
+    /// Everybody who was asked by name has answered.
+    AllAnswered,
+}
+
+/// See the module.
+pub(super) struct Shared {
+    pub(super) net: NetHandle,
+    pub(super) store: Store,
+    pub(super) pool: Pool,
+    pub(super) purse: Arc<dyn Purse>,
+    pub(super) key: Keypair,
+    pub(super) policy: Policy,
+    pub(super) stop: CancellationToken,
+    /// Set once the node drains: nothing new is begun.
+    pub(super) draining: CancellationToken,
+    pub(super) tasks: TaskTracker,
+    pub(super) deals: Semaphore,
+    pub(super) answers: Semaphore,
+    pub(super) pulls: Semaphore,
+    /// A peer joined a topic.
+    pub(super) joined: Notify,
+    tables: Mutex<Tables>,
+    /// A fetch or pull has ended; whoever waits for the same content looks again.
+    freed: Notify,
+}
+
+/// The tables.
+pub(super) struct Tables {
+    pub(super) asked: Asked,
+    pub(super) waiting: HashMap<RequestId, mpsc::Sender<Reply>>,
+    pub(super) heard: Heard,
+    pub(super) debts: Debts<Address>,
+    pub(super) authorisations: Authorisations,
+    pub(super) quota: Quota,
+    busy: HashSet<String>,
+    places: HashMap<PeerId, u32>,
+    records: HashMap<PeerId, Record>,
+    spent: VecDeque<(Instant, AttoFil)>,
+}
+
+/// How a peer has behaved.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Record {
+    pub(super) deals: u32,
+    pub(super) received: Bytes,
+    pub(super) faults: u32,
+}
+
+/// The handles that a [`Shared`] is made of.
+pub(super) struct Handles {
+    pub(super) net: NetHandle,
+    pub(super) store: Store,
+    pub(super) pool: Pool,
+    pub(super) purse: Arc<dyn Purse>,
+    pub(super) key: Keypair,
+}
+
+impl Shared {
+    pub(super) fn new(handles: Handles, policy: Policy, stop: CancellationToken) -> Arc<Self> {
+        let Handles { net, store, pool, purse, key } = handles;
+        let tables = Tables {
+            asked: Asked::default(),
+            waiting: HashMap::new(),
+            heard: Heard::default(),
+            debts: Debts::default(),
+            authorisations: Authorisations::default(),
+            quota: Quota::new(policy.quota, PULLS_PER_PEER),
+            busy: HashSet::new(),
+            places: HashMap::new(),
+            records: HashMap::new(),
+            spent: VecDeque::new(),
+        };
+        Arc::new(Self {
+            net,
+            store,
+            pool,
+            purse,
+            key,
+            policy,
+            stop,
+            draining: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            deals: Semaphore::new(DEALS),
+            answers: Semaphore::new(ANSWERS),
+            pulls: Semaphore::new(PULLS),
+            joined: Notify::new(),
+            tables: Mutex::new(tables),
+            freed: Notify::new(),
+        })
+    }
+
+    /// Returns the tables. A panic elsewhere cannot leave them half changed: each change is one call.
+    pub(super) fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes one of a peer's places; `None` when it has them all.
+    pub(super) fn place(self: &Arc<Self>, peer: PeerId) -> Option<Place> {
+        let mut tables = self.tables();
+        let count = tables.places.entry(peer).or_insert(0);
+        if *count >= PER_PEER {
+            return None;
+        }
+        *count += 1;
+        Some(Place { shared: Arc::clone(self), peer })
+    }
+
+    /// Waits until nobody else works on the content named so. Cancel safe.
+    pub(super) async fn turn(self: &Arc<Self>, name: &str) -> Turn {
+        loop {
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            if self.tables().busy.insert(name.to_owned()) {
+                return Turn { shared: Arc::clone(self), name: name.to_owned() };
+            }
+            freed.await;
+        }
+    }
+
+    /// Returns what may still be spent today; `None` when there is no bound.
+    pub(super) fn left_today(&self, now: Instant) -> Option<AttoFil> {
+        let most = self.policy.max_spend_per_day?;
+        let mut tables = self.tables();
+        while tables.spent.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) >= DAY) {
+            tables.spent.pop_front();
+        }
+        let spent = AttoFil::checked_sum(tables.spent.iter().map(|(_, amount)| *amount));
+        Some(spent.map_or(AttoFil::ZERO, |spent| most.saturating_sub(spent)))
+    }
+
+    /// Takes note of what was spent.
+    pub(super) fn on_spent(&self, amount: AttoFil, now: Instant) {
+        if !amount.is_zero() && self.policy.max_spend_per_day.is_some() {
+            self.tables().spent.push_back((now, amount));
+        }
+    }
+
+    /// Takes note of how a deal with a peer went.
+    pub(super) fn on_deal(&self, peer: PeerId, received: Bytes, is_fault: bool) {
+        let mut tables = self.tables();
+        if tables.records.len() >= RECORDS && !tables.records.contains_key(&peer) {
+            return;
+        }
+        let record = tables.records.entry(peer).or_default();
+        record.deals = record.deals.saturating_add(1);
+        record.received = record.received.saturating_add(received);
+        record.faults = record.faults.saturating_add(u32::from(is_fault));
+    }
+
+    /// Returns how a peer has behaved.
+    pub(super) fn record(&self, peer: &PeerId) -> Record {
+        self.tables().records.get(peer).copied().unwrap_or_default()
+    }
+
+    /// Spawns a task that ends with the node.
+    pub(super) fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            // Stopped before its end, it leaves what a crash would leave.
+            let _ = stop.run_until_cancelled(task).await;
+        });
+    }
+}
+
+/// One of a peer's places.
+pub(super) struct Place {
+    shared: Arc<Shared>,
+    peer: PeerId,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut tables = self.shared.tables();
+        if let Some(count) = tables.places.get_mut(&self.peer) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                tables.places.remove(&self.peer);
+            }
+        }
+    }
+}
+
+/// The right to work on some content.
+pub(super) struct Turn {
+    shared: Arc<Shared>,
+    name: String,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.shared.tables().busy.remove(&self.name);
+        self.shared.freed.notify_waiters();
+    }
+}
+
+/// Returns the seconds since 1970, zero for a clock that stands before it.
+pub(super) fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -31,7 +31,7 @@ impl Meter {
             (true, _, _) => Form::Silent,
             (_, true, _) => Form::Json,
             (_, _, false) => Form::Lines,
-            (_, _, true) => Form::Bar(ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())),
+            (_, _, true) => Form::Bar(empty_bar()),
         };
         Self { form, stage: String::new(), told: None }
     }
@@ -81,6 +81,12 @@ impl Drop for Meter {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Makes a bar that shows nothing until the first stage says what there is to show.
+fn empty_bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_style(style)
 }
 
 fn draw(bar: &ProgressBar, new: bool, report: &Progress) {

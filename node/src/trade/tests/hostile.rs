@@ -50,6 +50,9 @@ fn sends(bytes: impl Fn(&Open) -> Vec<u8> + Send + Sync + Copy + 'static) -> Nod
     })
 }
 
+/// What is sent after the acceptance.
+type Lie = fn(&Open) -> Vec<u8>;
+
 /// A block of the right name and place with other bytes.
 fn forged(open: &Open) -> Vec<u8> {
     let data = vec![7; 10];
@@ -59,7 +62,7 @@ fn forged(open: &Open) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_liar_is_found_out_and_the_next_offer_taken() {
-    let cases: [(&str, fn(&Open) -> Vec<u8>); 4] = [
+    let cases: [(&str, Lie); 4] = [
         ("do not hash", forged),
         ("is not", |_| BlockHeader::of(&Cid::default(), 0, 0).encode().to_vec()),
         ("unknown frame type 0x09", |_| vec![9; 100]),

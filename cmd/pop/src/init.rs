@@ -55,7 +55,7 @@ pub(crate) async fn run(args: InitArgs, context: &Context) -> Result<(), Error> 
             ("peer id", made.peer_id.clone()),
             ("address", made.address.clone()),
         ];
-        fields(&rows) + "start it with: pop start"
+        format!("{}start it with: pop --repo {} start", fields(&rows), made.repo.display())
     });
     Ok(())
 }

@@ -74,6 +74,14 @@ pub enum Fault {
         /// Bytes that came.
         bytes: Bytes,
     },
+    /// More vouchers than any honest client needs.
+    #[error("{vouchers} vouchers for {sent}")]
+    TooManyVouchers {
+        /// How many came.
+        vouchers: u64,
+        /// What went out.
+        sent: Bytes,
+    },
     /// The stream ended in the middle.
     #[error("connection closed in the middle of the deal")]
     Closed,

@@ -1,6 +1,5 @@
 //! The side that sells.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use pop_units::{AttoFil, Bytes, PricePerByte};
@@ -9,9 +8,9 @@ use pop_wire::transfer::Down;
 
 use crate::deal::{Fault, SILENCE, Schedule};
 
-/// Bills that may be open at once: one that crossed a payment on its way, and its successor. More cannot come
-/// from a client that follows the protocol.
-const BILLS: usize = 4;
+/// Vouchers that a client may send before anything went out, and besides one for each half of the shortest
+/// interval: each costs a sync of the disk.
+const VOUCHERS: u64 = 8;
 
 /// Whether the next block may go out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +43,9 @@ pub struct Provider {
     sent: Bytes,
     blocks: u64,
     paid: AttoFil,
-    bills: VecDeque<Bytes>,
+    vouchers: u64,
+    /// What had been sent when the last bill was made.
+    billed: Option<Bytes>,
     is_ended: bool,
     last: Instant,
 }
@@ -58,7 +59,8 @@ impl Provider {
             sent: Bytes::ZERO,
             blocks: 0,
             paid: AttoFil::ZERO,
-            bills: VecDeque::new(),
+            vouchers: 0,
+            billed: None,
             is_ended: false,
             last: now,
         }
@@ -106,17 +108,19 @@ impl Provider {
         Ok(())
     }
 
-    /// Returns the least that the next voucher must add: a full interval, or what an open bill asks for.
+    /// Allows one more voucher to be looked at. It may add little: a voucher that was signed and lost makes the
+    /// next one add more than the client thinks, and the bills after it less. What is owed bounds what goes
+    /// out, so a small voucher harms nobody, but each costs a sync.
     ///
     /// # Errors
-    /// The price does not fit.
-    pub fn least_payment(&self) -> Result<AttoFil, Fault> {
-        let full = self.schedule.full_payment()?;
-        let billed = match self.bills.front() {
-            Some(mark) => self.schedule.price().cost_of(*mark)?.saturating_sub(self.paid),
-            None => full,
-        };
-        Ok(full.min(billed).max(AttoFil::new(1)))
+    /// There are more vouchers than any honest client needs.
+    pub fn on_voucher(&mut self) -> Result<(), Fault> {
+        let allowed = self.sent.get() / (limit::INTERVAL_MIN.get() / 2);
+        if self.vouchers >= allowed.saturating_add(VOUCHERS) {
+            return Err(Fault::TooManyVouchers { vouchers: self.vouchers, sent: self.sent });
+        }
+        self.vouchers = self.vouchers.saturating_add(1);
+        Ok(())
     }
 
     /// Takes note of a voucher that was checked, credited and synced, and that adds `amount`.
@@ -126,12 +130,6 @@ impl Provider {
     pub fn on_payment(&mut self, amount: AttoFil, now: Instant) -> Result<(), Fault> {
         self.paid = self.paid.checked_add(amount)?;
         self.schedule.on_payment(amount)?;
-        while let Some(mark) = self.bills.front() {
-            if self.schedule.price().cost_of(*mark)? > self.paid {
-                break;
-            }
-            self.bills.pop_front();
-        }
         self.last = now;
         Ok(())
     }
@@ -145,7 +143,6 @@ impl Provider {
         if !self.is_ended {
             self.is_ended = true;
             frames.push(Down::End { blocks: self.blocks, sent: self.sent });
-            self.remember_bill();
         }
         if !self.owed()?.is_zero() {
             return Ok(Closing::AwaitPayment(frames));
@@ -154,6 +151,11 @@ impl Provider {
             frames.push(Down::Receipt { paid: self.paid });
         }
         Ok(Closing::Finish(frames))
+    }
+
+    /// Returns the price.
+    pub const fn price(&self) -> PricePerByte {
+        self.schedule.price()
     }
 
     /// Returns the bytes that went out and are not paid for.
@@ -206,17 +208,9 @@ impl Provider {
     }
 
     fn bill(&mut self) -> Result<Option<Down>, Fault> {
-        if self.bills.back() == Some(&self.sent) || !self.remember_bill() {
+        if self.billed.replace(self.sent) == Some(self.sent) {
             return Ok(None);
         }
         Ok(Some(Down::PaymentDue { sent: self.sent, owed: self.owed()? }))
-    }
-
-    fn remember_bill(&mut self) -> bool {
-        let has_room = self.bills.len() < BILLS;
-        if has_room {
-            self.bills.push_back(self.sent);
-        }
-        has_room
     }
 }

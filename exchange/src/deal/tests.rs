@@ -176,10 +176,6 @@ fn the_provider_stops_at_two_unpaid_intervals() {
     let bill = Down::PaymentDue { sent: Bytes::new(2 * MIB), owed };
     assert_eq!(provider.next(Bytes::new(1)), Ok(Next::AwaitPayment(Some(bill))));
     assert_eq!(provider.next(Bytes::new(1)), Ok(Next::AwaitPayment(None)), "a bill is sent once");
-    assert_eq!(
-        provider.least_payment(),
-        Ok(price().cost_of(Bytes::MIB).unwrap().saturating_sub(AttoFil::new(1)))
-    );
     provider.on_payment(owed, now).unwrap();
     assert_eq!(provider.unpaid(), Bytes::ZERO);
     assert_eq!(provider.next(Bytes::MIB), Ok(Next::Send));
@@ -215,11 +211,36 @@ fn a_deal_closes_when_the_last_atto_is_paid() {
     let end = Down::End { blocks: 1, sent: Bytes::new(1000) };
     assert_eq!(provider.closing(), Ok(Closing::AwaitPayment(vec![end])));
     let owed = provider.owed().unwrap();
-    assert_eq!(provider.least_payment(), Ok(owed));
     provider.on_payment(owed.saturating_sub(AttoFil::new(1)), now).unwrap();
     assert_eq!(provider.closing(), Ok(Closing::AwaitPayment(vec![])));
     provider.on_payment(AttoFil::new(1), now).unwrap();
     assert_eq!(provider.closing(), Ok(Closing::Finish(vec![Down::Receipt { paid: owed }])));
+}
+
+#[test]
+fn a_client_cannot_keep_the_disk_busy_with_vouchers() {
+    let now = Instant::now();
+    let mut provider = Provider::new(schedule(), limit::CREDIT_WINDOW, now);
+    for _ in 0..8 {
+        provider.on_voucher().unwrap();
+        provider.on_payment(AttoFil::new(1), now).unwrap();
+    }
+    assert_eq!(provider.on_voucher(), Err(Fault::TooManyVouchers { vouchers: 8, sent: Bytes::ZERO }));
+    provider.on_sent(Bytes::MIB, now);
+    assert_eq!(provider.on_voucher(), Ok(()));
+    assert_eq!(provider.on_voucher(), Ok(()));
+    assert!(provider.on_voucher().is_err());
+}
+
+#[test]
+fn small_vouchers_buy_no_trust() {
+    let now = Instant::now();
+    let mut provider = Provider::new(schedule(), limit::CREDIT_WINDOW, now);
+    provider.on_sent(Bytes::new(2 * MIB), now);
+    provider.on_payment(AttoFil::new(1), now).unwrap();
+    assert!(matches!(provider.next(Bytes::MIB), Ok(Next::AwaitPayment(Some(_)))));
+    provider.on_payment(AttoFil::new(1), now).unwrap();
+    assert_eq!(provider.next(Bytes::MIB), Ok(Next::AwaitPayment(None)));
 }
 
 #[test]

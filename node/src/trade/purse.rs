@@ -1,12 +1,14 @@
 //! What deals need of a wallet.
 
 use async_trait::async_trait;
+use pop_exchange::deal::Schedule;
 use pop_keys::Address;
+use pop_payments::Voucher;
 use pop_payments::payee::{Expect, Refusal};
 use pop_payments::payer::PayError;
-use pop_units::{AttoFil, Bytes};
+use pop_units::{AttoFil, Bytes, PricePerByte};
 use pop_wallet::{Lanehold, Wallet, WalletError};
-use pop_wire::DealId;
+use pop_wire::{DealId, limit};
 use tokio::runtime::Handle;
 
 use crate::pool::{Cancel, Pool};
@@ -30,6 +32,15 @@ pub enum PurseError {
     /// The wallet or its chain does not answer.
     #[error("wallet failed")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What a provider knows when a voucher comes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claim {
+    /// What went out and is not paid for.
+    pub(super) unpaid: Bytes,
+    /// The price.
+    pub(super) price: PricePerByte,
 }
 
 /// The wallet as deals see it: both sides of a payment, and nothing about keys or chains.
@@ -65,17 +76,11 @@ pub(super) trait Purse: Send + Sync + 'static {
     /// It does not, or the chain does not answer.
     async fn admit(&self, channel: &Address) -> Result<(), PurseError>;
 
-    /// Takes a voucher that must add at least `least`; `bytes` is for the books. Synced on return. Blocks.
+    /// Takes a voucher and returns what it adds. Synced on return. Blocks.
     ///
     /// # Errors
     /// The voucher is not acceptable, or the disk refuses.
-    fn accept(
-        &self,
-        channel: &Address,
-        voucher: &[u8],
-        least: AttoFil,
-        bytes: Bytes,
-    ) -> Result<AttoFil, PurseError>;
+    fn accept(&self, channel: &Address, voucher: &[u8], claim: Claim) -> Result<AttoFil, PurseError>;
 }
 
 /// The node's wallet.
@@ -88,6 +93,17 @@ pub(super) struct WalletPurse {
 impl WalletPurse {
     pub(super) fn new(wallet: Wallet) -> Self {
         Self { wallet, waits: Pool::new() }
+    }
+}
+
+impl WalletPurse {
+    /// Returns the bytes that a voucher pays for, for the books; nothing for one that will be refused.
+    fn paid_for(&self, channel: &Address, voucher: &[u8], claim: Claim) -> Bytes {
+        let Ok(voucher) = Voucher::decode(voucher) else { return Bytes::ZERO };
+        let before = self.wallet.best(channel, voucher.lane).map_or(AttoFil::ZERO, |best| best.amount);
+        let added = voucher.amount.saturating_sub(before);
+        let schedule = Schedule::new(claim.price, limit::INTERVAL_MIN, limit::INTERVAL_MAX);
+        schedule.covered(added).min(claim.unpaid)
     }
 }
 
@@ -159,14 +175,10 @@ impl Purse for WalletPurse {
         Ok(())
     }
 
-    fn accept(
-        &self,
-        channel: &Address,
-        voucher: &[u8],
-        least: AttoFil,
-        bytes: Bytes,
-    ) -> Result<AttoFil, PurseError> {
-        let expect = Expect::new(self.payee()?, least, bytes);
+    fn accept(&self, channel: &Address, voucher: &[u8], claim: Claim) -> Result<AttoFil, PurseError> {
+        let bytes = self.paid_for(channel, voucher, claim);
+        // Anything counts; what goes out next depends on what it adds up to.
+        let expect = Expect::new(self.payee()?, AttoFil::new(1), bytes);
         match self.wallet.accept(voucher, channel, &expect) {
             Ok(accepted) => Ok(accepted.delta),
             Err(storage @ Refusal::Storage(_)) => Err(PurseError::failed(storage)),

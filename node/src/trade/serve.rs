@@ -20,6 +20,7 @@ use tokio::time::{sleep_until, timeout};
 
 use super::error::told;
 use super::link::{ANSWER, Duplex, Reader, Writer, link, message};
+use super::purse::Claim;
 use super::shared::{Shared, unix_seconds};
 
 /// Blocks that are read ahead: one large block, or some small ones.
@@ -97,7 +98,13 @@ async fn deal<S: Duplex>(
     let debt = Debt::open(shared, terms.channel)?;
     writer.send(&Down::Accept { deal: open.deal }).await?;
     let provider = Provider::new(terms.schedule, open.credit, Instant::now());
-    let sale = Sale { shared, channel: terms.channel, provider: Mutex::new(provider), moved: Notify::new() };
+    let sale = Sale {
+        shared,
+        channel: terms.channel,
+        provider: Mutex::new(provider),
+        moved: Notify::new(),
+        ending: Mutex::new(None),
+    };
     let blocks = Blocks { store: shared.store.clone(), walk, seq: open.skip };
     let result = tokio::select! {
         sent = sale.send(writer, blocks) => sent,
@@ -241,8 +248,10 @@ struct Sale<'a> {
     shared: &'a Arc<Shared>,
     channel: Option<Address>,
     provider: Mutex<Provider>,
-    /// The machine has moved: credit or money came.
+    /// The machine has moved: credit or money came, or the client ended the deal.
     moved: Notify,
+    /// Why the deal ends at the next frame boundary: cut off within a block, the client could not be told.
+    ending: Mutex<Option<Refused>>,
 }
 
 impl Sale<'_> {
@@ -260,8 +269,10 @@ impl Sale<'_> {
         let (mut blocks, mut batch) = pool.run(move || blocks.batch()).await??;
         while !batch.is_empty() {
             // The next batch is read while this one is sent.
-            let read = async { pool.run(move || blocks.batch()).await? };
-            (_, (blocks, batch)) = tokio::try_join!(self.send_batch(writer, batch), read)?;
+            let read = pool.run(move || blocks.batch());
+            let (sent, read) = tokio::join!(self.send_batch(writer, batch), read);
+            sent?;
+            (blocks, batch) = read??;
         }
         self.close(writer).await
     }
@@ -288,6 +299,7 @@ impl Sale<'_> {
     ) -> Result<(), Refused> {
         loop {
             let moved = self.moved.notified();
+            self.check()?;
             let next = self.provider().next(size)?;
             match next {
                 Next::Send => return Ok(()),
@@ -302,6 +314,7 @@ impl Sale<'_> {
     async fn close<W: futures::AsyncWrite + Unpin>(&self, writer: &mut Writer<W>) -> Result<(), Refused> {
         loop {
             let moved = self.moved.notified();
+            self.check()?;
             let closing = self.provider().closing()?;
             let (frames, is_over) = match closing {
                 Closing::Finish(frames) => (frames, true),
@@ -327,15 +340,21 @@ impl Sale<'_> {
         }
     }
 
-    /// Takes the client's frames; returns only when the deal is over early.
+    /// Returns early when the client has ended the deal.
+    fn check(&self) -> Result<(), Refused> {
+        let ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner).take();
+        ending.map_or(Ok(()), Err)
+    }
+
+    /// Takes the client's frames; returns only when the client is gone.
     async fn receive<R: futures::AsyncRead + Unpin>(&self, reader: &mut Reader<R>) -> Refused {
         loop {
             let frame = match reader.frame().await {
                 Ok(Some(frame)) => frame,
                 // The client may be gone before the last flush of a deal that is over.
                 Ok(None) | Err(Fault::Closed) if self.provider().is_over() => std::future::pending().await,
-                Ok(None) => return Fault::Closed.into(),
-                Err(fault) => return fault.into(),
+                Ok(None) | Err(Fault::Closed) => return Fault::Closed.into(),
+                Err(fault) => break self.end(fault.into()).await,
             };
             let up = message::<Up>(&frame).and_then(|up| up.check().map(|()| up));
             let taken = match up {
@@ -343,10 +362,17 @@ impl Sale<'_> {
                 Err(error) => Err(Fault::from(error).into()),
             };
             if let Err(refused) = taken {
-                return refused;
+                break self.end(refused).await;
             }
             self.moved.notify_one();
         }
+    }
+
+    /// Leaves it to the sending half to end the deal.
+    async fn end(&self, refused: Refused) -> Refused {
+        *self.ending.lock().unwrap_or_else(PoisonError::into_inner) = Some(refused);
+        self.moved.notify_one();
+        std::future::pending().await
     }
 
     async fn on_up(&self, up: Up) -> Result<(), Refused> {
@@ -361,12 +387,13 @@ impl Sale<'_> {
     /// Checks, credits and syncs a voucher before anything more is released.
     async fn on_voucher(&self, voucher: Vec<u8>) -> Result<(), Refused> {
         let channel = self.channel.ok_or_else(|| Refused::new(Refusal::Voucher, "nothing is owed"))?;
-        let (least, bytes) = {
-            let provider = self.provider();
-            (provider.least_payment()?, provider.unpaid())
+        let claim = {
+            let mut provider = self.provider();
+            provider.on_voucher()?;
+            Claim { unpaid: provider.unpaid(), price: provider.price() }
         };
         let purse = Arc::clone(&self.shared.purse);
-        let accepted = self.shared.pool.run(move || purse.accept(&channel, &voucher, least, bytes)).await?;
+        let accepted = self.shared.pool.run(move || purse.accept(&channel, &voucher, claim)).await?;
         let amount = accepted.map_err(|e| Refused::new(Refusal::Voucher, told(&e)))?;
         Ok(self.provider().on_payment(amount, Instant::now())?)
     }

@@ -23,13 +23,14 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::link::{link, message};
-use super::purse::{Purse, PurseError};
+use super::purse::{Claim, Purse, PurseError};
 use super::shared::{Handles, Policy, Shared};
 use super::*;
 use crate::net::{self, NetConfig, NetEvent, Stream};
 
 mod deals;
 mod hostile;
+mod money;
 mod replication;
 
 /// Generous: these tests share two cores with a compiler.
@@ -108,13 +109,7 @@ impl Purse for PlayPurse {
         }
     }
 
-    fn accept(
-        &self,
-        channel: &Address,
-        voucher: &[u8],
-        least: AttoFil,
-        _: Bytes,
-    ) -> Result<AttoFil, PurseError> {
+    fn accept(&self, channel: &Address, voucher: &[u8], _: Claim) -> Result<AttoFil, PurseError> {
         let malformed = || PurseError::Unacceptable("malformed".into());
         let (lane, amount) = voucher.split_at_checked(8).ok_or_else(malformed)?;
         let lane = Lane::new(u64::from_be_bytes(lane.try_into().map_err(|_| malformed())?));
@@ -122,8 +117,8 @@ impl Purse for PlayPurse {
         let mut lanes = self.bank.lanes.lock().unwrap();
         let (_, taken) = lanes.entry((*channel, lane)).or_default();
         let delta = amount.saturating_sub(*taken);
-        if delta < least {
-            return Err(PurseError::Unacceptable(format!("adds {delta}, owed is {least}").into()));
+        if delta.is_zero() {
+            return Err(PurseError::Unacceptable("adds nothing".into()));
         }
         *taken = amount;
         Ok(delta)
@@ -138,6 +133,8 @@ struct Setup {
     quota: Bytes,
     funds: AttoFil,
     bank: Arc<Bank>,
+    /// Real money instead of the bank's.
+    wallet: Option<Wallet>,
 }
 
 impl Default for Setup {
@@ -149,6 +146,7 @@ impl Default for Setup {
             quota: Bytes::GIB,
             funds: AttoFil::from_fil(1000),
             bank: Arc::default(),
+            wallet: None,
         }
     }
 }
@@ -190,8 +188,11 @@ impl Node {
         let dir = tempfile::tempdir().unwrap();
         let options = Options { segment_size: Bytes::new(16 * MIB), ..Options::default() };
         let store = Store::open(dir.path(), options).unwrap();
-        let Setup { price, chain, region, quota, funds, bank } = setup;
-        let purse = Arc::new(PlayPurse { bank, chain: chain.to_owned(), funds });
+        let Setup { price, chain, region, quota, funds, bank, wallet } = setup;
+        let purse: Arc<dyn Purse> = match wallet {
+            Some(wallet) => Arc::new(WalletPurse::new(wallet)),
+            None => Arc::new(PlayPurse { bank, chain: chain.to_owned(), funds }),
+        };
         let handles = Handles { net, store, pool: Pool::new(), purse, key };
         let policy = Policy { regions: vec![region.to_owned()], price, max_spend_per_day: None, quota };
         let shared = Shared::new(handles, policy, stop.clone());

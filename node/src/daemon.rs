@@ -54,6 +54,9 @@ pub enum DaemonError {
     /// Rows of the open transaction do not read.
     #[error("open transaction")]
     Tx(#[source] pop_rpc::Error),
+    /// A setting asks for what this version does not do; silence would promise it.
+    #[error("{0} is not built yet")]
+    NotBuilt(&'static str),
     /// A task of the daemon ended although nobody stopped it.
     #[error("the {0} task ended")]
     TaskEnded(&'static str),
@@ -67,8 +70,8 @@ impl DaemonError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Repo(_) | Self::Store(_) | Self::Close(_) => ErrorCode::Storage,
-            Self::Money(MoneyError::Keys(pop_keys::KeystoreError::PlainRefused(_))) => ErrorCode::Refused,
-            Self::Money(MoneyError::NotOurs(_)) => ErrorCode::Usage,
+            Self::Money(MoneyError::Keys(keys)) if is_plain_refused(keys) => ErrorCode::Refused,
+            Self::Money(MoneyError::NotOurs(_)) | Self::NotBuilt(_) => ErrorCode::Usage,
             Self::Tx(error) => error.code,
             Self::Money(_) | Self::Net(_) | Self::Rpc(_) | Self::TaskEnded(_) | Self::Signals(_) => {
                 ErrorCode::Internal
@@ -90,7 +93,8 @@ impl DaemonError {
             Self::Repo(_) => "check the directory and its permissions",
             Self::Store(OpenError::InUse { .. }) => "another process has the store open; stop it first",
             Self::Store(_) | Self::Close(_) | Self::Tx(_) => "look at the disk and its free space",
-            Self::Money(MoneyError::Keys(pop_keys::KeystoreError::PlainRefused(_))) => {
+            Self::NotBuilt(_) => "leave it out; this version has no such service yet",
+            Self::Money(MoneyError::Keys(keys)) if is_plain_refused(keys) => {
                 "set POP_WALLET_PASSPHRASE or POP_WALLET_PASSPHRASE_FILE"
             }
             Self::Money(MoneyError::Chain { .. }) => {
@@ -101,6 +105,25 @@ impl DaemonError {
             Self::Rpc(_) => "check the repository's permissions and --rpc-listen",
             Self::TaskEnded(_) | Self::Signals(_) => "start it again; tell the developers if it goes on",
         }
+    }
+}
+
+fn is_plain_refused(error: &pop_keys::KeystoreError) -> bool {
+    matches!(error, pop_keys::KeystoreError::PlainRefused(_))
+}
+
+/// Refuses settings of services that are still to come.
+fn check_built(config: &Config) -> Result<(), DaemonError> {
+    let asked = [
+        (config.gateway_listen.is_some(), "gateway-listen"),
+        (config.upload_token_file.is_some(), "upload-token-file"),
+        (config.up_limit.is_some(), "up-limit"),
+        (config.down_limit.is_some(), "down-limit"),
+        (!config.replicate_interval.as_duration().is_zero(), "replicate-interval"),
+    ];
+    match asked.into_iter().find(|(is_set, _)| *is_set) {
+        Some((_, name)) => Err(DaemonError::NotBuilt(name)),
+        None => Ok(()),
     }
 }
 
@@ -194,6 +217,7 @@ impl Running {
         config: Config,
         stop: watch::Sender<Option<Duration>>,
     ) -> Result<Self, DaemonError> {
+        check_built(&config)?;
         let repo = Repo::open(path)?;
         let lock = repo.lock()?;
         repo.clear_tmp();

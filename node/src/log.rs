@@ -8,7 +8,8 @@ use crate::config::{Config, LogFormat};
 
 /// Starts logging by the settings; a second call in one process changes nothing.
 ///
-/// The libraries below are held at `warn` unless the level asks for their trace.
+/// The libraries below are held at `warn` unless the level asks for their trace; Kademlia warns of every
+/// bootstrap without peers, which is how a first node starts.
 pub fn start(config: &Config) {
     let level = config.log_level.as_str();
     let quiet = match level {
@@ -16,7 +17,7 @@ pub fn start(config: &Config) {
         _ => "warn",
     };
     let filter = EnvFilter::new(format!(
-        "{quiet},pop_node={level},pop_exchange={level},pop_store={level},pop_wallet={level},pop_chain={level}"
+        "{quiet},libp2p_kad=error,pop_node={level},pop_exchange={level},pop_store={level},pop_wallet={level},pop_chain={level}"
     ));
     let colour = std::io::stderr().is_terminal();
     let lines =

@@ -32,7 +32,7 @@ const RPC_PATH: &str = "/rpc/v1";
 pub enum MoneyError {
     /// A key cannot be read or kept.
     #[error("wallet keys")]
-    Keys(#[from] KeystoreError),
+    Keys(#[source] Box<KeystoreError>),
     /// The embedded chain does not open.
     #[error("embedded chain")]
     Devnet(#[from] pop_chain::Error),
@@ -43,11 +43,11 @@ pub enum MoneyError {
         url: String,
         /// What it said.
         #[source]
-        source: ChainError,
+        source: Box<ChainError>,
     },
     /// The wallet's rows cannot be read.
     #[error("wallet")]
-    Wallet(#[from] WalletError),
+    Wallet(#[source] Box<WalletError>),
     /// A token or passphrase file cannot be read.
     #[error("{path}")]
     Secret {
@@ -84,6 +84,18 @@ pub struct Served {
     pub listener: TcpListener,
     /// What.
     pub router: Router,
+}
+
+impl From<KeystoreError> for MoneyError {
+    fn from(error: KeystoreError) -> Self {
+        Self::Keys(Box::new(error))
+    }
+}
+
+impl From<WalletError> for MoneyError {
+    fn from(error: WalletError) -> Self {
+        Self::Wallet(Box::new(error))
+    }
 }
 
 impl Served {
@@ -155,7 +167,8 @@ impl Money {
         let devnet = Arc::new(Devnet::open(rows, genesis, Clock::Wall { epoch: EPOCH })?);
         let url = "local".to_owned();
         let client = FilRpc::connect(InProcess::new(Arc::clone(&devnet)), Some(devnet.id())).await;
-        let chain: Arc<dyn Chain> = Arc::new(client.map_err(|source| MoneyError::Chain { url, source })?);
+        let chain: Arc<dyn Chain> =
+            Arc::new(client.map_err(|error| MoneyError::Chain { url, source: Box::new(error) })?);
         let served = match config.chain_listen {
             None => None,
             Some(address) => {
@@ -178,11 +191,11 @@ impl Money {
             None => None,
             Some(path) => Some(read_token(path)?),
         };
-        let fail = |source| MoneyError::Chain { url: url.to_owned(), source };
+        let fail = |error| MoneyError::Chain { url: url.to_owned(), source: Box::new(error) };
         let transport = Http::new(&with_path(url), token);
         let transport = transport.map_err(|e| fail(ChainError::Unreachable(e.to_string())))?;
         let client = Arc::new(FilRpc::connect(transport, None).await.map_err(fail)?);
-        let chain: Arc<dyn Chain> = Arc::clone(&client) as Arc<dyn Chain>;
+        let chain: Arc<dyn Chain> = client.clone();
         let keys = Keystore::open(&repo.keystore(), chain.id().clone(), protection()?)?;
         if keys.default_address()?.is_none() {
             keys.new_key()?;

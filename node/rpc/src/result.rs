@@ -295,7 +295,7 @@ results! {
         /// What the chain has credited.
         #[schemars(with = "String")]
         pub redeemed_atto: AttoFil,
-        /// `opening`, `open`, `settling`, `collectable` or `collected`.
+        /// `open`, `settling`, `collectable`, `closed` or `failed`.
         pub state: String,
         /// The epoch at which it can be collected.
         #[schemars(with = "Option<i64>")]

@@ -154,8 +154,8 @@ pub(super) async fn export(node: &Node, params: ExportParams, progress: Reporter
     };
     let cancel = Cancel::default();
     let _left = cancel.on_drop();
-    blocking(node, move |store| archive::export(store, &params.cid, what, &params.output, &cancel, &progress))
-        .await
+    let order = archive::ExportOrder { target: params.cid, what, output: params.output };
+    blocking(node, move |store| archive::export(store, order, &cancel, &progress)).await
 }
 
 fn absolute(path: &std::path::Path) -> Result<()> {

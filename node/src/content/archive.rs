@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pop_dag::car::{CarReader, CarWriter};
 use pop_dag::walk::{self, RunError};
@@ -124,16 +124,24 @@ pub(crate) fn names(root: &Cid, source: &dyn pop_dag::BlockSource) -> Vec<RefKey
     entries.into_iter().map(key).collect()
 }
 
+/// What an export writes, and where.
+#[derive(Debug)]
+pub(crate) struct ExportOrder {
+    pub(crate) target: CidPath,
+    pub(crate) what: What,
+    pub(crate) output: PathBuf,
+}
+
 /// Writes a CAR of what is here. Blocks.
 pub(crate) fn export(
     store: &Store,
-    target: &CidPath,
-    what: What,
-    output: &Path,
+    order: ExportOrder,
     cancel: &Cancel,
     progress: &Reporter,
 ) -> Result<Exported, Error> {
-    let scope = Scope { path: target.path.clone(), what };
+    let ExportOrder { target, what, output } = order;
+    let output = output.as_path();
+    let scope = Scope { path: target.path, what };
     let draft = Draft::create(output)?;
     let out = BufWriter::with_capacity(BUFFER, draft.file()?);
     let unwritten = |io: std::io::Error| file(output, "written", &io);

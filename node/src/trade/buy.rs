@@ -15,11 +15,11 @@ use pop_wire::transfer::{Down, Grant, Up};
 use pop_wire::{Frame, Reason};
 use tokio::time::sleep_until;
 
-use super::error::DealError;
+use super::error::{DealError, told};
 use super::link::{Duplex, Reader, Writer, link, message};
 use super::shared::Shared;
 
-/// How much is hashed and stored in one go: enough to keep the disk busy, little enough to bound memory.
+/// How much is hashed or stored in one go: enough to keep the disk busy, little enough to bound memory.
 const BATCH: Bytes = Bytes::new(4 << 20);
 
 /// One deal to be made.
@@ -63,6 +63,8 @@ pub(super) async fn buy<S: Duplex>(
         staging,
         hold,
         arrived: Vec::new(),
+        verifying: None,
+        verified: Vec::new(),
         storing: None,
         paying: None,
         vouchers: 0,
@@ -96,6 +98,9 @@ struct Buyer<'a, S> {
     hold: Option<Lanehold>,
     /// Came, not yet verified: bounded by the credit window.
     arrived: Vec<Arrived>,
+    verifying: Option<BoxFuture<'static, Result<Vec<Block>, DealError>>>,
+    /// Hashed, waiting for the disk.
+    verified: Vec<Block>,
     storing: Option<BoxFuture<'static, Result<Bytes, DealError>>>,
     paying: Option<BoxFuture<'static, Result<Vec<u8>, DealError>>>,
     vouchers: u64,
@@ -108,10 +113,11 @@ struct Buyer<'a, S> {
 impl<S: Duplex> Buyer<'_, S> {
     async fn run(&mut self) -> Result<(), DealError> {
         while !self.client.is_done() {
-            self.store_next();
+            self.work_on();
             let deadline = self.client.deadline().into();
             tokio::select! {
                 frame = self.reader.frame(), if !self.is_closed => self.on_frame(frame?).await?,
+                blocks = finished(&mut self.verifying) => self.verified.extend(blocks?),
                 stored = finished(&mut self.storing) => self.on_stored(stored?).await?,
                 voucher = finished(&mut self.paying) => self.on_voucher(voucher?).await?,
                 () = sleep_until(deadline) => {
@@ -190,21 +196,32 @@ impl<S: Duplex> Buyer<'_, S> {
         Ok(())
     }
 
-    /// Hands the next batch to the pool, unless one is there.
-    fn store_next(&mut self) {
-        if self.storing.is_some() || self.arrived.is_empty() {
-            return;
+    /// Keeps one batch with the hasher and one with the disk, in the order in which they came.
+    fn work_on(&mut self) {
+        let pool = &self.shared.pool;
+        if self.verifying.is_none() && !self.arrived.is_empty() {
+            let (pool, batch) = (pool.clone(), take(&mut self.arrived, |block| Bytes::of(&block.data)));
+            self.verifying = Some(Box::pin(async move { pool.run(move || verify(batch)).await? }));
         }
-        let mut size = Bytes::ZERO;
-        let is_within = |block: &Arrived| {
-            let fits = size < BATCH;
-            size = size.saturating_add(Bytes::of(&block.data));
-            fits
-        };
-        let count = self.arrived.iter().map(is_within).take_while(|fits| *fits).count();
-        let batch: Vec<Arrived> = self.arrived.drain(..count).collect();
-        let (pool, staging) = (self.shared.pool.clone(), self.staging.clone());
-        self.storing = Some(Box::pin(async move { pool.run(move || store(&staging, batch)).await? }));
+        if self.storing.is_none() && !self.verified.is_empty() {
+            let (pool, batch) = (pool.clone(), take(&mut self.verified, Block::size));
+            let staging = self.staging.clone();
+            self.storing = Some(Box::pin(async move { pool.run(move || store(&staging, &batch)).await? }));
+        }
+    }
+
+    /// Finishes what is in hand.
+    async fn finish_work(&mut self) -> Result<(), DealError> {
+        loop {
+            self.work_on();
+            if self.verifying.is_none() && self.storing.is_none() {
+                return Ok(());
+            }
+            tokio::select! {
+                blocks = finished(&mut self.verifying) => self.verified.extend(blocks?),
+                stored = finished(&mut self.storing) => drop(self.client.on_staged(stored?, Instant::now())),
+            }
+        }
     }
 
     /// Tells the provider, and keeps what came: it is verified, and the next provider need not send it.
@@ -215,12 +232,8 @@ impl<S: Duplex> Buyer<'_, S> {
                 // The provider learns it from the end of the stream if not from this.
                 let _ = self.writer.send(&cancel).await;
             }
-            while self.storing.is_some() || !self.arrived.is_empty() {
-                self.store_next();
-                match finished(&mut self.storing).await {
-                    Ok(bytes) => drop(self.client.on_staged(bytes, Instant::now())),
-                    Err(_) => break,
-                }
+            if let Err(error) = self.finish_work().await {
+                tracing::debug!(error = %told(&error), "the rest of a deal is lost");
             }
         }
         let _ = self.writer.close().await;
@@ -228,12 +241,31 @@ impl<S: Duplex> Buyer<'_, S> {
     }
 }
 
-/// Verifies and stages blocks in order. Blocks.
-fn store(staging: &Staging, batch: Vec<Arrived>) -> Result<Bytes, DealError> {
+/// Takes a batch from the front.
+fn take<T>(queue: &mut Vec<T>, size_of: impl Fn(&T) -> Bytes) -> Vec<T> {
+    let mut size = Bytes::ZERO;
+    let is_within = |item: &T| {
+        let fits = size < BATCH;
+        size = size.saturating_add(size_of(item));
+        fits
+    };
+    let count = queue.iter().map(is_within).take_while(|fits| *fits).count();
+    queue.drain(..count).collect()
+}
+
+/// Hashes blocks. Blocks.
+fn verify(batch: Vec<Arrived>) -> Result<Vec<Block>, DealError> {
+    let verified = |Arrived { seq, cid, data }| {
+        Block::verified(cid, data).map_err(|_| Fault::BadBlock { seq, want: cid }.into())
+    };
+    batch.into_iter().map(verified).collect()
+}
+
+/// Stages blocks in order. Blocks.
+fn store(staging: &Staging, batch: &[Block]) -> Result<Bytes, DealError> {
     let mut stored = Bytes::ZERO;
-    for Arrived { seq, cid, data } in batch {
-        let block = Block::verified(cid, data).map_err(|_| Fault::BadBlock { seq, want: cid })?;
-        staging.put(&block)?;
+    for block in batch {
+        staging.put(block)?;
         stored = stored.saturating_add(block.size());
     }
     Ok(stored)

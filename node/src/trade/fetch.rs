@@ -161,6 +161,22 @@ struct Job<'a> {
 
 impl Job<'_> {
     async fn run(mut self) -> Result<Fetched, FetchError> {
+        let result = self.work().await;
+        let is_worthless = match &result {
+            Err(FetchError::NoPath(_)) => true,
+            Err(_) => self.staging.bytes().is_zero(),
+            Ok(_) => false,
+        };
+        if is_worthless {
+            let staging = self.staging.clone();
+            if let Ok(Err(error)) = self.shared.pool.run(move || staging.discard()).await {
+                tracing::warn!(error = %told(&error), "an empty staging stays");
+            }
+        }
+        result
+    }
+
+    async fn work(&mut self) -> Result<Fetched, FetchError> {
         let mut asking: Option<Asking> = None;
         loop {
             let held = self.resume().await?;
@@ -278,7 +294,7 @@ impl Job<'_> {
         self.shared.left_today(Instant::now()).map_or(left, |today| left.min(today))
     }
 
-    async fn commit(self, target: Option<Cid>) -> Result<Fetched, FetchError> {
+    async fn commit(&self, target: Option<Cid>) -> Result<Fetched, FetchError> {
         let (staging, request) = (self.staging.clone(), self.request.clone());
         self.shared.pool.run(move || keep(staging, &request, target)).await??;
         Ok(Fetched {
@@ -293,8 +309,8 @@ impl Job<'_> {
     }
 
     /// Says why nothing came of it: the last deal's reason before an offer's, an offer's before silence.
-    fn verdict(self, asking: &Asking) -> FetchError {
-        let Some((peer, error)) = self.last else {
+    fn verdict(&mut self, asking: &Asking) -> FetchError {
+        let Some((peer, error)) = self.last.take() else {
             return match asking.unfit() {
                 Some(unfit) => FetchError::Refused { why: unfit.to_string() },
                 None => FetchError::NotFound { asked: asking.asked() },

@@ -69,6 +69,7 @@ async fn what_nobody_has_is_not_found_and_says_who_was_asked() {
     let error = asker.fetch(root, |_| ()).await.unwrap_err();
     assert!(matches!(error, FetchError::NotFound { asked: 2 }), "{error}");
     assert_eq!(error.to_string(), "nobody has it: 2 peers were asked");
+    assert!(asker.shared.store.stagings().is_empty(), "a question leaves nothing behind");
     let named = one.address().await;
     let error = asker.fetch(root, |request| request.peers = vec![named]).await.unwrap_err();
     assert!(matches!(error, FetchError::NotFound { asked: 1 }), "{error}");

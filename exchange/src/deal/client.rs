@@ -280,6 +280,12 @@ impl Client {
         self.state == State::Done
     }
 
+    /// Returns what the scope's path leads to, once every block of the scope is verified and staged.
+    pub fn whole(&self) -> Option<&Cid> {
+        let is_whole = self.walk.want().is_none() && self.staged == self.received;
+        self.walk.target().filter(|_| is_whole)
+    }
+
     fn on_accept(&mut self, deal: DealId) -> Result<Vec<Step>, Fault> {
         self.expect(&[State::Opening], "an acceptance")?;
         if deal != self.terms.deal {

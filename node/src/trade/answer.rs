@@ -19,8 +19,9 @@ use crate::net::{Acceptance, MessageId};
 
 /// How long an offer stands: a channel may have to be made on a slow chain first.
 const OFFER_LIFE: Duration = Duration::from_secs(600);
-/// Blocks that are looked at to answer a question: 20 GiB of a file, a second of the index.
-const MEASURED: u64 = 20_000;
+/// Blocks that are looked at to answer a question: 2 TiB of a file. Each is a look into the index, so the largest
+/// take seconds; [`ANSWERS`](super::shared::ANSWERS) bounds how many are measured at once.
+const MEASURED: u64 = 1 << 21;
 /// How long handing an offer over may take, dialling included.
 const DELIVERY: Duration = Duration::from_secs(15);
 
@@ -55,7 +56,9 @@ pub(super) async fn on_gossip(shared: Arc<Shared>, gossip: Gossip) {
     };
     // A node that is too busy keeps silent; another one answers.
     let Ok(_permit) = shared.answers.try_acquire() else { return };
-    if !is_news || shared.draining.is_cancelled() || shared.policy.price > query.max_price {
+    // An offer above the asker's price is made all the same: it is told what the content costs, which silence
+    // would hide behind "nobody has it".
+    if !is_news || shared.draining.is_cancelled() {
         return;
     }
     if let Some(signed) = offer(&shared, &query).await {

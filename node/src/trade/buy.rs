@@ -40,6 +40,8 @@ pub(super) struct Bought {
     pub(super) bytes: Bytes,
     pub(super) spent: AttoFil,
     pub(super) vouchers: u64,
+    /// What the path leads to, once the whole scope is staged.
+    pub(super) whole: Option<Cid>,
 }
 
 /// Makes the deal. `progress` hears the bytes that are verified and staged so far. A dropped call leaves what is
@@ -77,8 +79,12 @@ pub(super) async fn buy<S: Duplex>(
         result = buyer.run().await;
     }
     let result = buyer.end(result).await;
-    let bought =
-        Bought { bytes: buyer.client.staged(), spent: buyer.client.paid(), vouchers: buyer.vouchers };
+    let bought = Bought {
+        bytes: buyer.client.staged(),
+        spent: buyer.client.paid(),
+        vouchers: buyer.vouchers,
+        whole: buyer.client.whole().copied(),
+    };
     (bought, result)
 }
 

@@ -195,7 +195,10 @@ impl Job<'_> {
             let Some(signed) = taken else {
                 return Err(self.verdict(asking));
             };
-            self.attempt(signed, held).await;
+            // What came is verified and staged: only after a failure is it worth looking at again.
+            if let Some(target) = self.attempt(signed, held).await {
+                return self.commit(Some(target)).await;
+            }
         }
     }
 
@@ -217,8 +220,8 @@ impl Job<'_> {
         Ok(held)
     }
 
-    /// Tries one offer.
-    async fn attempt(&mut self, signed: SignedOffer, held: Held) {
+    /// Tries one offer; returns what the path leads to when everything came.
+    async fn attempt(&mut self, signed: SignedOffer, held: Held) -> Option<Cid> {
         let begun = Instant::now();
         let provider = signed.offer.provider;
         let (bought, result) = match self.deal(signed, held).await {
@@ -232,6 +235,7 @@ impl Job<'_> {
         self.shared.on_spent(bought.spent, Instant::now());
         if !bought.bytes.is_zero() {
             self.provider = provider;
+            self.held = self.held.saturating_add(bought.bytes);
         }
         let is_fault = matches!(&result, Err(DealError::Peer(_) | DealError::Unreachable(_)));
         self.shared.on_deal(provider, bought.bytes, is_fault);
@@ -240,6 +244,7 @@ impl Job<'_> {
             self.progress.note("transfer", format!("{provider}: {error}"));
             self.last = Some((provider, error));
         }
+        bought.whole
     }
 
     async fn deal(

@@ -14,7 +14,7 @@ use crate::clean::Clean;
 use crate::error::Error;
 use crate::index::Entry;
 use crate::reach::{Key, Reach};
-use crate::record::{self, Draft};
+use crate::record;
 use crate::refs::{self, Ref};
 use crate::staging::{self, Staged};
 use crate::state::Batch;
@@ -106,6 +106,23 @@ impl Inner {
         }
     }
 
+    /// Moves what one staging holds into another and forgets the first.
+    pub(crate) fn absorb(&self, into: &Staged, other: &Staged) -> Result<(), Error> {
+        let _ops = self.ops.lock();
+        self.check_open()?;
+        into.check_open()?;
+        other.check_open()?;
+        let mut batch = Batch::new();
+        staging::forget(&self.state, &mut batch, &other.name)?;
+        self.state.apply(batch)?;
+        // A put into the other ends before, and is moved, or comes after, and finds it ended.
+        let _writer = self.log.lock();
+        into.extend(other.held());
+        self.stagings.lock().remove(&other.name);
+        other.end();
+        Ok(())
+    }
+
     pub(crate) fn discard(&self, staged: &Staged) -> Result<(), Error> {
         let _ops = self.ops.lock();
         self.check_open()?;
@@ -139,7 +156,7 @@ impl Inner {
 
     /// Drops those of the blocks that neither a ref nor a staging holds, and returns their size.
     fn release(&self, keys: impl Iterator<Item = Key>) -> Result<Bytes, Error> {
-        let mut freed = 0u64;
+        let (mut freed, mut gone) = (0u64, Vec::new());
         let mut keys = keys.peekable();
         while keys.peek().is_some() {
             let mut writer = self.log.lock();
@@ -149,17 +166,34 @@ impl Inner {
                     continue;
                 }
                 self.index.remove(&key)?;
-                self.log.release(&entry, record::span(key.len(), entry.len));
+                self.log.release(&mut writer, &entry, record::span(key.len(), entry.len));
                 freed = freed.saturating_add(entry.len.into());
-                // Without its tombstone (on a full disk) a rebuild meets the block again, finds no ref that
-                // holds it, and drops it: making room must not need room.
-                let _ = self.log.append(&mut writer, &Draft::tombstone(&key));
+                gone.push((key, entry));
             }
             if keys.peek().is_none() {
-                self.log.unlink_dead();
+                self.log.reclaim(&mut writer);
+                gone.retain(|(_, entry)| self.log.covers(entry));
             }
         }
+        self.bury(&gone)?;
         Ok(Bytes::new(freed))
+    }
+
+    /// Writes the tombstones of blocks that were dropped and whose bytes are still there. This comes after
+    /// all of them were dropped: a tombstone in between would keep the end of a segment from being cut off.
+    fn bury(&self, gone: &[(Key, Entry)]) -> Result<(), Error> {
+        for step in gone.chunks(RELEASE_STEP) {
+            let mut writer = self.log.lock();
+            for (key, entry) in step {
+                // A block that was put again since is not to be buried.
+                if self.index.get(key)?.is_none() {
+                    // Without its tombstone (on a full disk) a rebuild meets the block again, finds no ref
+                    // that holds it, and drops it: making room must not need room.
+                    let _ = self.log.bury(&mut writer, key, entry);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn is_staged(&self, key: &[u8]) -> bool {

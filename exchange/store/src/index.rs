@@ -34,11 +34,6 @@ impl Entry {
         let (segment, offset) = (u32_at(bytes, 0), u64_at(bytes, 4));
         Self { segment, offset, len: u32_at(bytes, 12), refs: u32_at(bytes, 16) }
     }
-
-    /// Returns true when both are the same record on disk.
-    pub(crate) fn same_place(&self, other: &Self) -> bool {
-        self.segment == other.segment && self.offset == other.offset
-    }
 }
 
 /// The sled database under `blocks/index`.

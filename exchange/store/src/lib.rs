@@ -34,6 +34,7 @@ mod segment;
 mod staging;
 mod state;
 mod store;
+mod tail;
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-#[cfg(test)]
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +23,7 @@ use crate::index::Entry;
 use crate::record::{self, Draft, HEADER_LEN, Header};
 use crate::scan;
 use crate::segment::Segment;
+use crate::tail::Tails;
 
 pub(crate) type Table = BTreeMap<u32, Arc<Segment>>;
 
@@ -37,6 +37,7 @@ pub(crate) struct Writer {
     pub(crate) next_id: u32,
     pub(crate) next_seq: u64,
     unchecked: u64,
+    tails: Tails,
 }
 
 /// All segments of a store.
@@ -64,7 +65,12 @@ impl Log {
             table: ArcSwap::from_pointee(table),
             active: ArcSwapOption::empty(),
             used: AtomicU64::new(used),
-            writer: Mutex::new(Writer { next_id: next.0, next_seq: next.1, unchecked: 0 }),
+            writer: Mutex::new(Writer {
+                next_id: next.0,
+                next_seq: next.1,
+                unchecked: 0,
+                tails: Tails::default(),
+            }),
             group: GroupSync::default(),
             #[cfg(test)]
             fault: false.into(),
@@ -96,19 +102,19 @@ impl Log {
         self.writer.lock()
     }
 
-    /// Reads a block; `None` when its segment is gone, which only a look at the index can explain.
+    /// Reads a block; `None` when it is not at its place, which only a new look at the index can explain.
     pub(crate) fn read(&self, entry: &Entry, multihash: &[u8], verify: bool) -> Result<Option<Buf>, Error> {
         let Some(segment) = self.table.load().get(&entry.segment).cloned() else { return Ok(None) };
         let span = record::span(multihash.len(), entry.len);
-        if entry.offset.checked_add(span).is_none_or(|end| end > segment.len()) {
-            return Err(damaged(entry, "a block ends behind its segment"));
-        }
-        let bytes = segment.read(entry.offset, span).map_err(Error::io("reading a block"))?;
+        let bytes = segment.read_settled(entry.offset, span).map_err(Error::io("reading a block"))?;
+        let Some(bytes) = bytes else { return Ok(None) };
         let (head, body) = bytes.split_at_checked(HEADER_LEN).unwrap_or((&[], &[]));
         let header = Header::parse(head).filter(|header| header.is_of(multihash, entry.len, body));
-        let Some(header) = header else { return Err(damaged(entry, "another record lies there")) };
+        let Some(header) = header else { return Ok(None) };
         if verify && header.check(body).is_none() {
-            return Err(damaged(entry, "the checksum does not hold"));
+            let Entry { segment, offset, .. } = entry;
+            let what = format!("segment {segment:08x} at {offset}: the checksum does not hold");
+            return Err(Error::Damaged { what });
         }
         let start = record::payload_at(multihash.len());
         let end = start.saturating_add(Bytes::new(entry.len.into()).as_usize());
@@ -137,6 +143,7 @@ impl Log {
         self.used.fetch_add(span, Ordering::Relaxed);
         if draft.is_put() {
             segment.add_live(span);
+            writer.tails.on_put(segment.id, offset);
         }
         Ok(Entry { segment: segment.id, offset, len: draft.payload_len(), refs: 0 })
     }
@@ -202,11 +209,58 @@ impl Log {
         self.group.wait(sync).map_err(Error::io("syncing a segment"))
     }
 
-    /// Notes that a record is no longer pointed to. Space comes back with [`Self::unlink_dead`].
-    pub(crate) fn release(&self, entry: &Entry, span: u64) {
+    /// Notes, in its own record, that the block which lay there is gone.
+    pub(crate) fn bury(&self, writer: &mut Writer, multihash: &[u8], buried: &Entry) -> Result<(), Error> {
+        let entry = self.append(writer, &Draft::tombstone(multihash))?;
+        writer.tails.on_tombstone(entry.segment, entry.offset, (buried.segment, buried.offset));
+        Ok(())
+    }
+
+    /// Returns true while the bytes of a block that was released are still in a segment.
+    pub(crate) fn covers(&self, entry: &Entry) -> bool {
+        self.table.load().get(&entry.segment).is_some_and(|segment| entry.offset < segment.len())
+    }
+
+    /// Notes that a record is no longer pointed to. Space comes back with [`Self::reclaim`].
+    pub(crate) fn release(&self, writer: &mut Writer, entry: &Entry, span: u64) {
+        writer.tails.on_dead(entry.segment, entry.offset);
         if let Some(segment) = self.table.load().get(&entry.segment) {
             segment.sub_live(span);
         }
+    }
+
+    /// Gives back the room of dead segments and of the dead ends of others.
+    pub(crate) fn reclaim(&self, writer: &mut Writer) {
+        self.unlink_dead();
+        let (table, active) = (self.table(), self.active());
+        writer.tails.retain(|id| table.contains_key(&id));
+        for (id, offset) in writer.tails.dead_ends() {
+            let Some(segment) = table.get(&id) else { continue };
+            let freed = segment.len().saturating_sub(offset);
+            let cut = if active == Some(id) { segment.cut(offset) } else { self.cut_sealed(segment, offset) };
+            // A disk that refuses leaves the dead end where it is, as if it lay in the middle.
+            if cut.is_ok() {
+                writer.tails.on_cut(id, offset);
+                self.used.fetch_sub(freed, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Cuts a sealed segment and writes its hint anew. The old hint goes first: should the segment be opened
+    /// for appending by a rebuild, it could grow to the length that the old hint speaks of.
+    fn cut_sealed(&self, segment: &Segment, len: u64) -> io::Result<()> {
+        match fs::remove_file(hint::path(&self.dir, segment.id)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => sync_dir(&self.dir)?,
+        }
+        segment.cut(len)?;
+        // Later syncs are of the active segment alone. What is refused here costs the next rebuild a scan.
+        if segment.sync().is_ok()
+            && let Ok(Some(found)) = scan::headers(segment)
+        {
+            let _ = hint::write(&self.dir, segment.id, len, &found);
+        }
+        Ok(())
     }
 
     /// Unlinks segments that hold no live block; the caller holds the writer lock or is the only user.
@@ -252,8 +306,4 @@ impl Log {
             .map_err(Error::io("writing"))?;
         Err(Error::io("appending")(io::Error::from(io::ErrorKind::StorageFull)))
     }
-}
-
-fn damaged(entry: &Entry, what: &str) -> Error {
-    Error::Damaged { what: format!("segment {:08x} at {}: {what}", entry.segment, entry.offset) }
 }

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use crate::bytes_at::{index, length};
 
@@ -14,6 +14,8 @@ pub(crate) struct Segment {
     file: File,
     len: AtomicU64,
     live: AtomicU64,
+    /// Odd while the end is cut off; a read that saw it change, or odd, may have mixed two records.
+    cuts: AtomicU64,
 }
 
 impl Segment {
@@ -31,14 +33,18 @@ impl Segment {
     /// Creates an empty segment; an old file of that name is an error.
     pub(crate) fn create(dir: &Path, id: u32) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(Self::path(dir, id))?;
-        Ok(Self { id, file, len: AtomicU64::new(0), live: AtomicU64::new(0) })
+        Ok(Self::of(id, file, 0))
     }
 
     /// Opens a segment; its length is the file's.
     pub(crate) fn open(dir: &Path, id: u32) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).open(Self::path(dir, id))?;
         let len = file.metadata()?.len();
-        Ok(Self { id, file, len: AtomicU64::new(len), live: AtomicU64::new(0) })
+        Ok(Self::of(id, file, len))
+    }
+
+    fn of(id: u32, file: File, len: u64) -> Self {
+        Self { id, file, len: AtomicU64::new(len), live: AtomicU64::new(0), cuts: AtomicU64::new(0) }
     }
 
     /// Returns how far the segment holds records.
@@ -71,6 +77,37 @@ impl Segment {
         let mut bytes = vec![0; index(len)];
         self.read_at(&mut bytes, offset)?;
         Ok(bytes)
+    }
+
+    /// Reads a piece that the end of the segment may be cut from meanwhile: `None` when it is not all inside,
+    /// or when it may hold bytes of before and after a cut.
+    pub(crate) fn read_settled(&self, offset: u64, len: u64) -> io::Result<Option<Vec<u8>>> {
+        let before = self.cuts.load(Ordering::SeqCst);
+        let is_inside = offset.checked_add(len).is_some_and(|end| end <= self.len());
+        if !before.is_multiple_of(2) || !is_inside {
+            return Ok(None);
+        }
+        // Below `len` nothing is written between two cuts, so an equal count means one state of the bytes.
+        let bytes = match self.read(offset, len) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            other => other?,
+        };
+        fence(Ordering::SeqCst);
+        Ok((self.cuts.load(Ordering::SeqCst) == before).then_some(bytes))
+    }
+
+    /// Cuts off the end, which nothing points to; the caller holds the writer lock. Not synced: records of
+    /// the old end that a power cut brings back are whole ones without a ref, or fail their checksum.
+    pub(crate) fn cut(&self, len: u64) -> io::Result<()> {
+        let old = self.len();
+        self.cuts.fetch_add(1, Ordering::SeqCst);
+        self.len.store(len, Ordering::SeqCst);
+        let outcome = self.file.set_len(len);
+        if outcome.is_err() {
+            self.len.store(old, Ordering::SeqCst);
+        }
+        self.cuts.fetch_add(1, Ordering::SeqCst);
+        outcome
     }
 
     /// Appends one record of `span` bytes and returns its offset; on an error the segment is as before.

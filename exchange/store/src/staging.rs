@@ -62,6 +62,15 @@ impl Staged {
         if self.set.lock().open { Ok(()) } else { Err(Error::NoStaging { name: self.name.clone() }) }
     }
 
+    /// Returns what the staging holds.
+    pub(crate) fn held(&self) -> HashMap<Key, u32> {
+        self.set.lock().blocks.clone()
+    }
+
+    pub(crate) fn extend(&self, blocks: HashMap<Key, u32>) {
+        blocks.into_iter().for_each(|(key, len)| self.add(key, len));
+    }
+
     fn bytes(&self) -> u64 {
         self.set.lock().bytes
     }
@@ -222,6 +231,22 @@ impl Staging {
     /// The ref claims to be complete but a block is missing, the staging has ended, or the disk refuses.
     pub fn commit(self, found: Ref) -> Result<(), Error> {
         self.inner.commit(&self.staged, found)
+    }
+
+    /// Takes over every block that `other` holds and forgets `other`, its roots too. Every block is held by
+    /// one or the other throughout. Absorbing a handle of the same staging changes nothing. To outlive a
+    /// restart the blocks must be reached by the roots of this staging: set them after.
+    ///
+    /// # Errors
+    /// One of the two has ended or belongs to another store, or the disk refuses; then nothing was moved.
+    pub fn absorb(&self, other: Self) -> Result<(), Error> {
+        if !Arc::ptr_eq(&self.inner, &other.inner) {
+            return Err(Error::NoStaging { name: other.staged.name.clone() });
+        }
+        if Arc::ptr_eq(&self.staged, &other.staged) {
+            return self.staged.check_open();
+        }
+        self.inner.absorb(&self.staged, &other.staged)
     }
 
     /// Forgets the staging and drops its blocks, except those that refs or other stagings hold.

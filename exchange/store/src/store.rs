@@ -263,22 +263,26 @@ impl Inner {
     }
 
     fn read_key(&self, key: &[u8], admit: impl Fn(&[u8], &Entry) -> bool) -> Result<Option<Buf>, Error> {
-        let mut before: Option<Entry> = None;
-        loop {
-            let Some(entry) = self.index.get(key)?.filter(|entry| admit(key, entry)) else {
-                return Ok(None);
-            };
-            if let Some(data) = self.log.read(&entry, key, false)? {
-                return Ok(Some(data));
-            }
-            // The segment went between the two looks; the index, changed before, knows why.
-            if before.is_some_and(|before| before.same_place(&entry)) {
-                self.index.doubt();
-                let what = format!("segment {:08x} is gone, rebuilt by a restart", entry.segment);
-                return Err(Error::Damaged { what });
-            }
-            before = Some(entry);
+        let look = || -> Result<_, Error> {
+            let Some(entry) = self.index.get(key)?.filter(|entry| admit(key, entry)) else { return Ok(None) };
+            Ok(Some((entry, self.log.read(&entry, key, false)?)))
+        };
+        match look()? {
+            None => return Ok(None),
+            Some((_, Some(data))) => return Ok(Some(data)),
+            Some((_, None)) => {}
         }
+        // The block went or moved between the look at the index and the one at the segment. Under the lock
+        // nothing does, so what is not at its place then is lost.
+        let _writer = self.log.lock();
+        let Some((entry, data)) = look()? else { return Ok(None) };
+        if data.is_none() {
+            self.index.doubt();
+            let Entry { segment, offset, .. } = entry;
+            let what = format!("segment {segment:08x} at {offset}: no such block, rebuilt by a restart");
+            return Err(Error::Damaged { what });
+        }
+        Ok(data)
     }
 }
 

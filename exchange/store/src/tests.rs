@@ -3,6 +3,7 @@
 mod crash;
 mod durable;
 mod model;
+mod tail;
 mod visible;
 
 use std::fs;

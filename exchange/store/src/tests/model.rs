@@ -76,6 +76,10 @@ enum Op {
     Roots(usize, Vec<usize>),
     Commit(usize, usize),
     Discard(usize),
+    /// Moves all of one staging into the other.
+    Absorb(usize),
+    /// Puts some blocks into a staging of their own, which is then discarded.
+    Attempt(Vec<usize>),
     Remove(usize),
     Close,
     Crash,
@@ -87,6 +91,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         2 => (0..2usize, prop::collection::vec(0..10usize, 0..3)).prop_map(|(name, roots)| Op::Roots(name, roots)),
         3 => (0..2usize, 0..10usize).prop_map(|(name, root)| Op::Commit(name, root)),
         1 => (0..2usize).prop_map(Op::Discard),
+        1 => (0..2usize).prop_map(Op::Absorb),
+        2 => prop::collection::vec(0..10usize, 0..8).prop_map(Op::Attempt),
         2 => (0..10usize).prop_map(Op::Remove),
         1 => Just(Op::Close),
         1 => Just(Op::Crash),
@@ -114,6 +120,19 @@ fn apply(op: &Op, store: &Store, model: &mut Model, world: &[Block]) {
         Op::Discard(name) => {
             store.stage(NAMES[*name]).unwrap().discard().unwrap();
             model.stagings.remove(name);
+        }
+        Op::Absorb(into) => {
+            let (into, other) = (*into, 1 - *into);
+            store.stage(NAMES[into]).unwrap().absorb(store.stage(NAMES[other]).unwrap()).unwrap();
+            let (blocks, _) = model.stagings.remove(&other).unwrap_or_default();
+            model.stagings.entry(into).or_default().0.extend(blocks);
+        }
+        Op::Attempt(blocks) => {
+            let used = store.used();
+            let staging = store.stage("attempt").unwrap();
+            put(&staging, &blocks.iter().map(|block| &world[*block]).collect::<Vec<_>>());
+            staging.discard().unwrap();
+            assert!(store.used() <= used, "{} after {used}", store.used());
         }
         Op::Remove(root) => {
             store.remove(world[*root].cid()).unwrap();
@@ -157,10 +176,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_disk_holds_the_union_of_refs_and_stagings(ops in ops()) {
+    fn the_disk_holds_the_union_of_refs_and_stagings(ops in ops(), segment in prop::sample::select(&[1u64 << 10, 1 << 20])) {
         let repo = tempfile::tempdir().unwrap();
         let world = world();
-        let options = || Options { segment_size: Bytes::new(1024), ..Options::default() };
+        let options = || Options { segment_size: Bytes::new(segment), ..Options::default() };
         let mut store = Store::open(repo.path(), options()).unwrap();
         let mut model = Model::default();
         for op in &ops {

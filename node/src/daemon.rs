@@ -9,6 +9,7 @@ use std::time::Duration;
 use libp2p::Multiaddr;
 use pop_rpc::ErrorCode;
 use pop_store::{OpenError, Options, Store};
+use pop_units::Bytes;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
@@ -289,10 +290,17 @@ impl Running {
     }
 }
 
+/// Returns the size of segments: small stores have smaller ones, so that room comes back in useful portions.
+fn segment_size(capacity: Bytes) -> Bytes {
+    let portion = Bytes::new(capacity.get() / 16);
+    portion.clamp(Bytes::MIB.saturating_mul(4), Options::default().segment_size)
+}
+
 async fn open_store(repo: &Repo, config: &Config) -> Result<Store, DaemonError> {
     let (path, capacity) = (repo.path().to_owned(), config.capacity);
     let opened = tokio::task::spawn_blocking(move || {
-        let store = Store::open(&path, Options { capacity, ..Options::default() })?;
+        let options = Options { capacity, segment_size: segment_size(capacity) };
+        let store = Store::open(&path, options)?;
         crate::content::commit::finish_interrupted(&store).map_err(DaemonError::Tx)?;
         crate::content::archive::drop_interrupted(&store);
         Ok::<_, DaemonError>(store)

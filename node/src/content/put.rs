@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use pop_dag::unixfs::{Profile, add_path};
 use pop_rpc::{Codec, Entry, Error, ErrorCode, Layout, Put, PutParams, Reporter, TxStatus};
-use pop_store::Store;
+use pop_store::{Staging, Store};
 use pop_units::Bytes;
 
 use super::StagingSink;
@@ -66,7 +66,30 @@ impl Order {
             }
             (Some(tx), _) => tx,
         };
-        let staging = store.stage(STAGING).map_err(Fault::fault)?;
+        // In a staging of its own, so that a put that fails gives its room back.
+        let own = store.stage(&format!("put:{}", super::random_name())).map_err(Fault::fault)?;
+        let made = self.read_in(&own, cancel, progress).and_then(|added| Ok((tx.with(&added)?, added)));
+        let (tx, added) = match made {
+            Ok(made) => made,
+            Err(error) => {
+                own.discard().map_err(Fault::fault)?;
+                return Err(error);
+            }
+        };
+        // Roots first: blocks without a name cost room until the next commit, a name without blocks costs content.
+        let mut staging = store.stage(STAGING).map_err(Fault::fault)?;
+        staging.absorb(own).map_err(Fault::fault)?;
+        staging.set_roots(&tx.roots()).map_err(Fault::fault)?;
+        tx.save(&state, &added)?;
+        let root = tx.root(&mut staging).map_err(Fault::fault)?;
+        let total_size = tx.total_size();
+        let shown = |named: &Named| Entry { key: named.key.clone(), cid: named.cid.into(), size: named.size };
+        let entries = added.iter().map(shown).collect();
+        Ok(Put { tx: tx.id().to_owned(), root: (*root.cid()).into(), entries, total_size })
+    }
+
+    /// Reads every path into a staging.
+    fn read_in(&self, staging: &Staging, cancel: Cancel, progress: &Reporter) -> Result<Vec<Named>, Error> {
         let mut sink = StagingSink { staging: staging.clone(), cancel };
         let mut added: Vec<Named> = Vec::new();
         let total = self.paths.iter().map(|path| known_size(path)).sum::<Option<u64>>();
@@ -84,15 +107,7 @@ impl Order {
             let made = add_path(path, &self.profile, &mut sink, &mut on_chunk).map_err(Fault::fault)?;
             added.push(Named { key, cid: made.cid, size: made.size, tsize: made.tsize });
         }
-        // Roots first: blocks without a name cost room until the next commit, a name without blocks costs content.
-        let tx = tx.with(&added)?;
-        staging.set_roots(&tx.roots()).map_err(Fault::fault)?;
-        tx.save(&state, &added)?;
-        let root = tx.root(&mut sink).map_err(Fault::fault)?;
-        let total_size = tx.total_size();
-        let shown = |named: &Named| Entry { key: named.key.clone(), cid: named.cid.into(), size: named.size };
-        let entries = added.iter().map(shown).collect();
-        Ok(Put { tx: tx.id().to_owned(), root: (*root.cid()).into(), entries, total_size })
+        Ok(added)
     }
 }
 

@@ -1,17 +1,15 @@
-//! The main job, end to end: real daemons, real sockets, the real command line.
-
-mod fleet;
+//! Publish, replicate, buy, settle: what the software is for.
 
 use std::fs;
 
-use fleet::{Pop, atto, noise};
+use super::fleet::{Pop, atto, noise};
 
-const MIB: usize = 1 << 20;
+pub(super) const MIB: usize = 1 << 20;
 /// 0.01 FIL a GiB, in attoFIL.
-const PRICE_PER_GIB: u128 = 10_000_000_000_000_000;
+pub(super) const PRICE_PER_GIB: u128 = 10_000_000_000_000_000;
 
 /// Starts a seller with the embedded chain and a buyer on the same chain with money.
-fn market() -> (Pop, Pop) {
+pub(super) fn market() -> (Pop, Pop) {
     let seller = Pop::start(&["--price", "0.01 FIL/GiB", "--chain-listen", "127.0.0.1:0"]);
     let buyer = Pop::join(&seller, &["--max-price", "0.02 FIL/GiB"]);
     seller.fund(&buyer, "10 FIL");

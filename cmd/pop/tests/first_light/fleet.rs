@@ -85,6 +85,23 @@ impl Pop {
             assert!(Instant::now() < deadline, "daemon does not answer\n{}", self.log());
             std::thread::yield_now();
         }
+        self.keep_ports();
+    }
+
+    /// Makes the next run listen where this one does, so that others find it again.
+    fn keep_ports(&mut self) {
+        let ping = self.json(&["ping"]).done();
+        let chain = self.json(&["chain", "status"]).done();
+        let address = ping["addresses"][0].as_str().unwrap();
+        let address = address.split("/p2p/").next().unwrap().to_owned();
+        let served = chain["listen"].as_str().and_then(|url| url.split('/').nth(2)).map(str::to_owned);
+        for flag in &mut self.flags {
+            match (flag.as_str(), &served) {
+                ("/ip4/127.0.0.1/tcp/0", _) => flag.clone_from(&address),
+                ("127.0.0.1:0", Some(served)) => flag.clone_from(served),
+                _ => {}
+            }
+        }
     }
 
     /// Kills the daemon without warning.
@@ -218,11 +235,6 @@ impl Running {
         answer(self.0.wait_with_output().unwrap())
     }
 
-    /// Returns its answer when it has ended.
-    pub(crate) fn ended(&mut self) -> bool {
-        self.0.try_wait().unwrap().is_some()
-    }
-
     /// Interrupts it as Ctrl-C does.
     pub(crate) fn interrupt(&self) {
         let pid = rustix::process::Pid::from_child(&self.0);
@@ -250,7 +262,7 @@ impl Running {
 fn answer(output: Output) -> Answer {
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let json = serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text));
+    let json = serde_json::from_str(&text).unwrap_or(Value::String(text));
     Answer { code: output.status.code().unwrap_or(-1), json, stderr }
 }
 

@@ -14,10 +14,7 @@ use pop_store::State;
 use pop_units::{AttoFil, Bytes, ChainEpoch, Lane, Nonce, Overflow};
 
 use crate::error::WalletError;
-use crate::rows::{
-    CHANNELS, ChannelRow, Direction, LANES, LaneRow, NONCES, OUTBOX, OutboxRow, Purpose, Stage, decode,
-    number_of,
-};
+use crate::rows::{ChannelRow, Direction, LaneRow, OutboxRow, Purpose, Stage, Tables, decode, number_of};
 
 /// One lane's row, locked while its next voucher is being written: lanes write side by side, the vouchers of
 /// one lane one after the other.
@@ -142,13 +139,13 @@ pub(crate) struct Book {
 }
 
 impl Book {
-    pub(crate) fn load(state: &State) -> Result<Self, WalletError> {
+    pub(crate) fn load(state: &State, tables: &Tables) -> Result<Self, WalletError> {
         let mut book = Self::default();
-        for (key, value) in state.scan(CHANNELS, &[])? {
+        for (key, value) in state.scan(&tables.channels, &[])? {
             book.insert(number_of(&key, 0)?, Channel::new(decode(&value, "channel")?));
         }
         let mut promises: BTreeMap<u64, Vec<(Lane, Promise)>> = BTreeMap::new();
-        for (key, value) in state.scan(LANES, &[])? {
+        for (key, value) in state.scan(&tables.lanes, &[])? {
             let (number, lane) = (number_of(&key, 0)?, Lane::new(number_of(&key, 1)?));
             let row: LaneRow = decode(&value, "lane")?;
             let channel =
@@ -171,12 +168,12 @@ impl Book {
                 channel.lanes = Lanes::new(channel.row.balance, promises);
             }
         }
-        for (key, value) in state.scan(OUTBOX, &[])? {
+        for (key, value) in state.scan(&tables.outbox, &[])? {
             let number = number_of(&key, 0)?;
             book.outbox.insert(number, decode(&value, "outbox")?);
             book.next_message = number.saturating_add(1);
         }
-        for (key, value) in state.scan(NONCES, &[])? {
+        for (key, value) in state.scan(&tables.nonces, &[])? {
             let address = Address::from_bytes(&key).map_err(|_| WalletError::Damaged("nonce"))?;
             book.nonces.insert(address, decode(&value, "nonce")?);
         }

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use crate::book::Book;
 use crate::entry;
 use crate::error::WalletError;
-use crate::rows::{CHANNELS, Direction, Purpose, Stage, encode, number_key};
+use crate::rows::{Direction, Purpose, Stage, encode, number_key};
 use crate::wallet::Wallet;
 
 /// What one round of the collector did.
@@ -141,7 +141,11 @@ impl Wallet {
         };
         let was_settling = channel.is_settling();
         if channel.on_seen(state, epoch) {
-            self.0.state.apply(Batch::new().put(CHANNELS, number_key(number), encode(&channel.row)))?;
+            self.0.state.apply(Batch::new().put(
+                &self.0.tables.channels,
+                number_key(number),
+                encode(&channel.row),
+            ))?;
         }
         if channel.is_settling() && !was_settling {
             info!(channel = ?channel.row.address, at = %channel.row.settling_at, "channel settles");
@@ -172,8 +176,8 @@ impl Wallet {
         };
         (closed.stage, closed.balance, closed.to_send) = (Stage::Closed, AttoFil::ZERO, paid);
         let entries = entry::settlement(row.direction, address, paid, rest);
-        let batch = Batch::new().put(CHANNELS, number_key(number), encode(&closed));
-        self.0.state.apply(entry::post(&self.0.state, &entries, batch)?)?;
+        let batch = Batch::new().put(&self.0.tables.channels, number_key(number), encode(&closed));
+        self.0.state.apply(self.post(&entries, batch)?)?;
         info!(channel = %address, paid = %closed.to_send, %rest, "channel closed");
         channel.row = closed;
         Ok(())

@@ -7,28 +7,39 @@ use pop_store::{Batch, State};
 use pop_units::{AttoFil, Lane, Nonce};
 
 use crate::error::WalletError;
-use crate::rows::{BOOKS, Direction};
+use crate::rows::Direction;
+use crate::wallet::Wallet;
 
 /// Money on chain. Written only while the book is locked, since all channels share it.
 const CASH: &str = "cash";
 
-/// The books, kept in a table of the node's state.
-pub(crate) struct StateBooks<'a>(pub(crate) &'a State);
+/// The books of one chain, kept in a table of the node's state.
+pub(crate) struct StateBooks<'a> {
+    state: &'a State,
+    table: &'a str,
+}
 
 impl Books for StateBooks<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, BooksError> {
-        Ok(self.0.get(BOOKS, key)?)
+        Ok(self.state.get(self.table, key)?)
     }
 
     fn scan(&self, prefix: &[u8]) -> Result<Vec<Row>, BooksError> {
-        Ok(self.0.scan(BOOKS, prefix)?)
+        Ok(self.state.scan(self.table, prefix)?)
     }
 }
 
-/// Adds what `transfers` change to a batch.
-pub(crate) fn post(state: &State, transfers: &[Transfer], batch: Batch) -> Result<Batch, WalletError> {
-    let posting = pop_ledger::post(&StateBooks(state), transfers)?;
-    Ok(posting.rows.iter().fold(batch, |batch, (key, value)| batch.put(BOOKS, key, value)))
+impl Wallet {
+    pub(crate) fn books(&self) -> StateBooks<'_> {
+        StateBooks { state: &self.0.state, table: &self.0.tables.books }
+    }
+
+    /// Adds what `transfers` change to a batch.
+    pub(crate) fn post(&self, transfers: &[Transfer], batch: Batch) -> Result<Batch, WalletError> {
+        let books = self.books();
+        let posting = pop_ledger::post(&books, transfers)?;
+        Ok(posting.rows.iter().fold(batch, |batch, (key, value)| batch.put(books.table, key, value)))
+    }
 }
 
 /// A voucher: what we bought is owed through the channel, what we sold is due through it.

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use crate::book::{Book, Channel};
 use crate::entry;
 use crate::error::WalletError;
-use crate::rows::{CHANNELS, ChannelRow, NONCES, OUTBOX, OutboxRow, Purpose, Stage, encode, number_key};
+use crate::rows::{ChannelRow, OutboxRow, Purpose, Stage, encode, number_key};
 use crate::wallet::Wallet;
 
 /// Looks at the chain for each epoch while waiting, and epochs waited for.
@@ -72,13 +72,13 @@ impl Wallet {
         let signed = message.sign(&key);
         let number = book.next_message();
         let row = OutboxRow::new(&signed, purpose);
-        let mut batch = Batch::new().put(OUTBOX, number_key(number), encode(&row)).put(
-            NONCES,
+        let mut batch = Batch::new().put(&self.0.tables.outbox, number_key(number), encode(&row)).put(
+            &self.0.tables.nonces,
             from.as_bytes(),
             encode(&nonce),
         );
         if let (Some(channel), Some(created)) = (purpose.channel(), &creates) {
-            batch = batch.put(CHANNELS, number_key(channel), encode(created));
+            batch = batch.put(&self.0.tables.channels, number_key(channel), encode(created));
         }
         self.0.state.apply(batch)?;
         book.nonces.insert(from, nonce);
@@ -124,7 +124,7 @@ impl Wallet {
         let mut book = self.book();
         if let Some(row) = book.outbox.get_mut(&number) {
             row.pushed = true;
-            self.0.state.apply(Batch::new().put(OUTBOX, number_key(number), encode(row)))?;
+            self.0.state.apply(Batch::new().put(&self.0.tables.outbox, number_key(number), encode(row)))?;
         }
         Ok(())
     }
@@ -162,16 +162,16 @@ impl Wallet {
         };
         let purpose = row.purpose;
         let from = signed.message.from;
-        let mut batch = Batch::new().delete(OUTBOX, number_key(number));
+        let mut batch = Batch::new().delete(&self.0.tables.outbox, number_key(number));
         let nonce = signed.message.nonce;
         if book.nonces.get(&from) == Some(&nonce) {
             match nonce.get().checked_sub(1).map(Nonce::new) {
                 Some(before) => {
-                    batch = batch.put(NONCES, from.as_bytes(), encode(&before));
+                    batch = batch.put(&self.0.tables.nonces, from.as_bytes(), encode(&before));
                     book.nonces.insert(from, before);
                 }
                 None => {
-                    batch = batch.delete(NONCES, from.as_bytes());
+                    batch = batch.delete(&self.0.tables.nonces, from.as_bytes());
                     book.nonces.remove(&from);
                 }
             }
@@ -189,7 +189,7 @@ impl Wallet {
             return batch;
         };
         channel.row.stage = Stage::Failed(exit);
-        batch.put(CHANNELS, number_key(number), encode(&channel.row))
+        batch.put(&self.0.tables.channels, number_key(number), encode(&channel.row))
     }
 
     /// Pushes again what may have been lost. The same bytes execute once.
@@ -228,7 +228,7 @@ impl Wallet {
         let Some(purpose) = book.outbox.get(&number).map(|row| row.purpose) else {
             return Ok(());
         };
-        let mut batch = Batch::new().delete(OUTBOX, number_key(number));
+        let mut batch = Batch::new().delete(&self.0.tables.outbox, number_key(number));
         let (cid, value) = (signed.cid(), signed.message.value);
         if receipt.exit.is_ok() {
             batch = match purpose {
@@ -238,9 +238,9 @@ impl Wallet {
                 Purpose::TopUp { channel } => {
                     let address = book.channels.get(&channel).and_then(|channel| channel.row.address);
                     let deposit = address.map(|address| entry::deposit(&address, &cid, value));
-                    entry::post(&self.0.state, deposit.as_slice(), batch)?
+                    self.post(deposit.as_slice(), batch)?
                 }
-                Purpose::Pay => entry::post(&self.0.state, &[entry::payment(&cid, value)], batch)?,
+                Purpose::Pay => self.post(&[entry::payment(&cid, value)], batch)?,
                 Purpose::Submit { .. } | Purpose::Settle { .. } | Purpose::Collect { .. } => batch,
             };
         } else {
@@ -274,9 +274,9 @@ impl Wallet {
         channel.lanes.on_funds(value);
         channel.seen = true;
         info!(channel = %created.robust, payee = %row.to, deposit = %value, "channel open");
-        let batch = batch.put(CHANNELS, number_key(number), encode(row));
+        let batch = batch.put(&self.0.tables.channels, number_key(number), encode(row));
         book.by_address.extend([(created.robust, number), (created.id, number)]);
-        entry::post(&self.0.state, &[entry::deposit(&created.robust, &cid, value)], batch)
+        self.post(&[entry::deposit(&created.robust, &cid, value)], batch)
     }
 
     /// Waits for a fraction of an epoch; `looks` counts down to giving up.

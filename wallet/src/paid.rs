@@ -9,7 +9,7 @@ use pop_units::{AttoFil, Lane};
 use crate::book::{Book, Channel, Gate};
 use crate::entry;
 use crate::error::WalletError;
-use crate::rows::{CHANNELS, ChannelRow, Direction, LANES, LaneRow, Stage, encode, lane_key, number_key};
+use crate::rows::{ChannelRow, Direction, LaneRow, Stage, encode, lane_key, number_key};
 use crate::wallet::Wallet;
 
 /// Most channels that are open at a time: each is watched, and a stranger can make one for us.
@@ -135,7 +135,7 @@ impl Wallet {
             return Err(WalletError::TooManyChannels(MAX_CHANNELS));
         }
         let number = book.next_channel();
-        self.0.state.apply(Batch::new().put(CHANNELS, number_key(number), encode(&row)))?;
+        self.0.state.apply(Batch::new().put(&self.0.tables.channels, number_key(number), encode(&row)))?;
         let mut channel = Channel::new(row);
         channel.on_seen(state, head.epoch);
         book.insert(number, channel);
@@ -189,7 +189,7 @@ impl Wallet {
     ) -> Result<(), WalletError> {
         let place = (fresh.voucher.lane, fresh.voucher.nonce);
         let entry = entry::voucher(Direction::Inbound, channel, place, fresh.delta);
-        let batch = Batch::new().put(LANES, lane_key(number, place.0), encode(row));
-        Ok(self.0.state.apply(entry::post(&self.0.state, &[entry], batch)?)?)
+        let batch = Batch::new().put(&self.0.tables.lanes, lane_key(number, place.0), encode(row));
+        Ok(self.0.state.apply(self.post(&[entry], batch)?)?)
     }
 }

@@ -10,7 +10,7 @@ use pop_units::{AttoFil, Bytes, ChainEpoch, Lane};
 use crate::book::{Book, Gate};
 use crate::entry;
 use crate::error::WalletError;
-use crate::rows::{ChannelRow, Direction, LANES, LaneRow, Purpose, Stage, encode, lane_key};
+use crate::rows::{ChannelRow, Direction, LaneRow, Purpose, Stage, encode, lane_key};
 use crate::wallet::Wallet;
 
 /// A lane that a deal may pay on.
@@ -246,8 +246,8 @@ impl Wallet {
         (reserved, delta): (&Reserved, AttoFil),
     ) -> Result<(), WalletError> {
         let entry = entry::voucher(Direction::Outbound, channel, (reserved.lane, reserved.nonce), delta);
-        let batch = Batch::new().put(LANES, lane_key(number, reserved.lane), encode(row));
-        Ok(self.0.state.apply(entry::post(&self.0.state, &[entry], batch)?)?)
+        let batch = Batch::new().put(&self.0.tables.lanes, lane_key(number, reserved.lane), encode(row));
+        Ok(self.0.state.apply(self.post(&[entry], batch)?)?)
     }
 }
 

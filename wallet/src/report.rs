@@ -8,7 +8,6 @@ use pop_units::{AttoFil, Bytes, ChainEpoch, Overflow};
 use serde::{Deserialize, Serialize};
 
 use crate::book::Channel;
-use crate::entry::StateBooks;
 use crate::error::WalletError;
 use crate::rows::{Direction, Stage};
 use crate::wallet::Wallet;
@@ -152,7 +151,7 @@ impl Wallet {
     /// # Errors
     /// The books cannot be read.
     pub fn earnings(&self) -> Result<Earnings, WalletError> {
-        let accounts = pop_ledger::balances(&StateBooks(&self.0.state), "")?;
+        let accounts = pop_ledger::balances(&self.books(), "")?;
         let books = pop_ledger::totals(accounts.iter().map(|(_, balance)| balance))?;
         let mut sum = Earnings { books, ..Earnings::default() };
         let book = self.book();

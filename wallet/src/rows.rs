@@ -1,6 +1,6 @@
 //! The rows in which the wallet remembers channels, lanes and messages over restarts.
 
-use pop_keys::Address;
+use pop_keys::{Address, ChainId};
 use pop_payments::{ExitCode, MessageError, SignedMessage};
 use pop_units::{AttoFil, Bytes, ChainEpoch, Lane, Nonce};
 use serde::de::DeserializeOwned;
@@ -8,11 +8,30 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::WalletError;
 
-pub(crate) const CHANNELS: &str = "wallet-channel";
-pub(crate) const LANES: &str = "wallet-lane";
-pub(crate) const OUTBOX: &str = "wallet-outbox";
-pub(crate) const NONCES: &str = "wallet-nonce";
-pub(crate) const BOOKS: &str = "wallet-books";
+/// The names of one chain's tables.
+///
+/// Each chain has its own: a channel is money on its chain only, and to every other chain it looks like one
+/// that is gone. A node that comes back to a chain finds everything as it left it.
+pub(crate) struct Tables {
+    pub(crate) channels: String,
+    pub(crate) lanes: String,
+    pub(crate) outbox: String,
+    pub(crate) nonces: String,
+    pub(crate) books: String,
+}
+
+impl Tables {
+    pub(crate) fn of(chain: &ChainId) -> Self {
+        let name = |kind| format!("wallet-{kind}/{chain}");
+        Self {
+            channels: name("channel"),
+            lanes: name("lane"),
+            outbox: name("outbox"),
+            nonces: name("nonce"),
+            books: name("books"),
+        }
+    }
+}
 
 /// Which way the money of a channel goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

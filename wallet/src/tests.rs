@@ -1,5 +1,6 @@
 //! The wallet over a real state on disk and the embedded ledger. A crash is a drop without closing.
 
+mod chains;
 mod chaos;
 mod faulty;
 mod life;

@@ -13,7 +13,7 @@ use pop_units::AttoFil;
 
 use crate::book::Book;
 use crate::error::WalletError;
-use crate::rows::Purpose;
+use crate::rows::{Purpose, Tables};
 
 /// What the operator allows the wallet to do by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,7 @@ pub struct Wallet(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) state: State,
+    pub(crate) tables: Tables,
     pub(crate) keystore: Keystore,
     pub(crate) chain: Arc<dyn Chain>,
     pub(crate) policy: Policy,
@@ -93,9 +94,10 @@ impl Wallet {
             let (keys, chain) = (keystore.chain().to_string(), chain.id().to_string());
             return Err(WalletError::WrongChain { keys, chain });
         }
-        let book = Mutex::new(Book::load(&state)?);
+        let tables = Tables::of(chain.id());
+        let book = Mutex::new(Book::load(&state, &tables)?);
         let outbox = AsyncMutex::new(());
-        Ok(Self(Arc::new(Inner { state, keystore, chain, policy, book, outbox })))
+        Ok(Self(Arc::new(Inner { state, tables, keystore, chain, policy, book, outbox })))
     }
 
     /// Returns which chain the wallet pays on.

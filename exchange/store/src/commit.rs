@@ -97,13 +97,11 @@ impl Inner {
     }
 
     fn recount(&self, key: &[u8], change: impl Fn(u32) -> u32) -> Result<(), Error> {
-        match self.index.get(key)? {
-            Some(entry) => self.index.insert(key, Entry { refs: change(entry.refs), ..entry }),
-            None => {
-                self.index.doubt();
-                Ok(())
-            }
+        // A compaction may change the place of the block meanwhile.
+        if !self.index.update(key, |entry| Entry { refs: change(entry.refs), ..entry })? {
+            self.index.doubt();
         }
+        Ok(())
     }
 
     /// Moves what one staging holds into another and forgets the first.
@@ -208,6 +206,8 @@ impl Inner {
             let _writer = self.log.lock();
             self.closed.store(true, Ordering::Release);
         }
+        // A compaction under way ends at its next record.
+        drop(self.compaction.lock());
         self.keep_rooted_stagings()?;
         self.log.sync()?;
         self.state.sync()?;

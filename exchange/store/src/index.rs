@@ -30,6 +30,11 @@ impl Entry {
         out
     }
 
+    /// Returns true when this is where the record lies.
+    pub(crate) fn is_at(&self, segment: u32, offset: u64) -> bool {
+        self.segment == segment && self.offset == offset
+    }
+
     fn from_bytes(bytes: &[u8]) -> Self {
         let (segment, offset) = (u32_at(bytes, 0), u64_at(bytes, 4));
         Self { segment, offset, len: u32_at(bytes, 12), refs: u32_at(bytes, 16) }
@@ -126,6 +131,12 @@ impl Index {
             self.count.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// Changes the entry of a block, whatever else changes at the same time; returns false when there is none.
+    pub(crate) fn update(&self, multihash: &[u8], change: impl Fn(Entry) -> Entry) -> Result<bool, Error> {
+        let changed = |old: Option<&[u8]>| old.map(|value| change(Entry::from_bytes(value)).to_bytes());
+        Ok(self.run(|| self.blocks.fetch_and_update(multihash, changed))?.is_some())
     }
 
     pub(crate) fn remove(&self, multihash: &[u8]) -> Result<(), Error> {

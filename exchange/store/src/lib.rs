@@ -19,6 +19,7 @@ mod ballast;
 mod bytes_at;
 mod clean;
 mod commit;
+mod compact;
 mod error;
 mod group;
 mod hint;
@@ -39,6 +40,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 
+pub use crate::compact::Compacted;
 pub use crate::error::{Error, JournalError, Limit, OpenError, StateError};
 pub use crate::journal::Journal;
 pub use crate::open::OpenReport;

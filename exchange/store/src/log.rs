@@ -20,8 +20,8 @@ use crate::error::{Error, Limit};
 use crate::group::GroupSync;
 use crate::hint;
 use crate::index::Entry;
-use crate::record::{self, Draft, HEADER_LEN, Header};
-use crate::scan;
+use crate::record::{self, Draft, HEADER_LEN, Header, PUT};
+use crate::scan::{self, Found};
 use crate::segment::Segment;
 use crate::tail::Tails;
 
@@ -47,11 +47,15 @@ pub(crate) struct Log {
     capacity: u64,
     table: ArcSwap<Table>,
     active: ArcSwapOption<Segment>,
+    /// Where compactions put survivors: apart, so that what is soon to go stays together.
+    cold: ArcSwapOption<Segment>,
     used: AtomicU64,
     writer: Mutex<Writer>,
     group: GroupSync,
     #[cfg(test)]
     pub(crate) fault: std::sync::atomic::AtomicBool,
+    #[cfg(test)]
+    pub(crate) on_step: Mutex<Option<Box<dyn FnMut() + Send>>>,
 }
 
 impl Log {
@@ -64,6 +68,7 @@ impl Log {
             capacity: sizes.1.get(),
             table: ArcSwap::from_pointee(table),
             active: ArcSwapOption::empty(),
+            cold: ArcSwapOption::empty(),
             used: AtomicU64::new(used),
             writer: Mutex::new(Writer {
                 next_id: next.0,
@@ -74,6 +79,8 @@ impl Log {
             group: GroupSync::default(),
             #[cfg(test)]
             fault: false.into(),
+            #[cfg(test)]
+            on_step: Mutex::new(None),
         }
     }
 
@@ -138,13 +145,16 @@ impl Log {
         let offset = segment
             .append(&head, draft.payload(), span)
             .map_err(Error::io("appending a record to its segment"))?;
-        writer.next_seq = writer.next_seq.saturating_add(1);
         writer.unchecked = writer.unchecked.saturating_add(span);
         self.used.fetch_add(span, Ordering::Relaxed);
         if draft.is_put() {
             segment.add_live(span);
+            segment.note_put(writer.next_seq);
             writer.tails.on_put(segment.id, offset);
+        } else {
+            segment.note_graves(i64::try_from(span).unwrap_or(0));
         }
+        writer.next_seq = writer.next_seq.saturating_add(1);
         Ok(Entry { segment: segment.id, offset, len: draft.payload_len(), refs: 0 })
     }
 
@@ -164,17 +174,89 @@ impl Log {
         } else {
             self.check_disk_for(draft)?;
         }
+        let segment = self.create(writer)?;
+        writer.unchecked = 0;
+        self.active.store(Some(segment.clone()));
+        self.unlink_dead();
+        Ok(segment)
+    }
+
+    fn create(&self, writer: &mut Writer) -> Result<Arc<Segment>, Error> {
         let create = || {
             let segment = Segment::create(&self.dir, writer.next_id)?;
             sync_dir(&self.dir).map(|()| Arc::new(segment))
         };
         let segment = create().map_err(Error::io("creating a segment"))?;
         writer.next_id = writer.next_id.saturating_add(1);
-        writer.unchecked = 0;
         self.change_table(|table| drop(table.insert(segment.id, segment.clone())));
-        self.active.store(Some(segment.clone()));
-        self.unlink_dead();
         Ok(segment)
+    }
+
+    /// Appends a record as it is, with the sequence number it has, to the segment of survivors. The caller
+    /// syncs that segment before it gives up the record's source.
+    pub(crate) fn append_cold(
+        &self,
+        writer: &mut Writer,
+        found: &Found,
+        bytes: &[u8],
+    ) -> Result<(Arc<Segment>, u64), Error> {
+        let span = found.span();
+        let fits = |cold: &Arc<Segment>| cold.len().saturating_add(span) <= self.segment_size;
+        let cold = match self.cold.load_full() {
+            Some(cold) if cold.len() == 0 || fits(&cold) => cold,
+            full => {
+                self.check_disk(self.segment_size)?;
+                if let Some(full) = full {
+                    full.sync().map_err(Error::io("syncing a segment"))?;
+                    self.write_hint(&full);
+                }
+                let cold = self.create(writer)?;
+                self.cold.store(Some(cold.clone()));
+                cold
+            }
+        };
+        #[cfg(test)]
+        self.inject(&cold)?;
+        let offset = cold.append(bytes, &[], span).map_err(Error::io("moving a record"))?;
+        self.used.fetch_add(span, Ordering::Relaxed);
+        if found.kind == PUT {
+            cold.add_live(span);
+        }
+        cold.note(found);
+        Ok((cold, offset))
+    }
+
+    /// Returns the segment with the smallest live part of those that are dead to more than one part of
+    /// `share`, and sees to it that nothing is appended to it or cut off from it any more.
+    pub(crate) fn detach_sparsest(
+        &self,
+        writer: &mut Writer,
+        share: u64,
+    ) -> Result<Option<Arc<Segment>>, Error> {
+        let table = self.table();
+        // Compared as fractions of a million, which is exact enough for a choice.
+        let ratio =
+            |segment: &Segment| u128::from(segment.live()) * 1_000_000 / u128::from(segment.len().max(1));
+        let worth = table.values().filter(|segment| is_worth(segment, share));
+        let Some(source) = worth.min_by_key(|segment| ratio(segment)).cloned() else { return Ok(None) };
+        if self.active() == Some(source.id) {
+            self.seal(&source)?;
+            self.active.store(None);
+        }
+        if self.cold.load().as_ref().is_some_and(|cold| cold.id == source.id) {
+            self.cold.store(None);
+        }
+        writer.tails.retain(|id| id != source.id);
+        Ok(Some(source))
+    }
+
+    /// Returns what compactions with this share would free.
+    pub(crate) fn gain(&self, share: u64) -> u64 {
+        self.table.load().values().filter(|segment| is_worth(segment, share)).map(|found| found.dead()).sum()
+    }
+
+    pub(crate) fn sync_dir(&self) -> Result<(), Error> {
+        sync_dir(&self.dir).map_err(Error::io("syncing the segments' folder"))
     }
 
     /// A new segment needs room for itself and the next; a tombstone may use up the reserve.
@@ -195,11 +277,15 @@ impl Log {
     /// Ends a segment: its records are synced, and its hint is written as long as there is room for one.
     fn seal(&self, segment: &Segment) -> Result<(), Error> {
         self.sync()?;
-        // A hint only saves time: a segment without one is scanned by the next rebuild.
+        self.write_hint(segment);
+        Ok(())
+    }
+
+    /// A hint only saves time: a segment without one is scanned by the next rebuild.
+    fn write_hint(&self, segment: &Segment) {
         if let Ok(Some(found)) = scan::headers(segment) {
             let _ = hint::write(&self.dir, segment.id, segment.len(), &found);
         }
-        Ok(())
     }
 
     /// Returns once everything appended before the call survives a power cut.
@@ -240,7 +326,8 @@ impl Log {
             let cut = if active == Some(id) { segment.cut(offset) } else { self.cut_sealed(segment, offset) };
             // A disk that refuses leaves the dead end where it is, as if it lay in the middle.
             if cut.is_ok() {
-                writer.tails.on_cut(id, offset);
+                let tombstones = writer.tails.on_cut(id, offset);
+                segment.note_graves(tombstones.saturating_mul(-64));
                 self.used.fetch_sub(freed, Ordering::Relaxed);
             }
         }
@@ -255,10 +342,8 @@ impl Log {
         }
         segment.cut(len)?;
         // Later syncs are of the active segment alone. What is refused here costs the next rebuild a scan.
-        if segment.sync().is_ok()
-            && let Ok(Some(found)) = scan::headers(segment)
-        {
-            let _ = hint::write(&self.dir, segment.id, len, &found);
+        if segment.sync().is_ok() {
+            self.write_hint(segment);
         }
         Ok(())
     }
@@ -278,6 +363,10 @@ impl Log {
         if dead.iter().any(|segment| Some(segment.id) == active) {
             self.active.store(None);
         }
+        let cold = self.cold.load_full();
+        if cold.is_some_and(|cold| dead.iter().any(|segment| segment.id == cold.id)) {
+            self.cold.store(None);
+        }
         self.change_table(|table| table.retain(|id, _| !dead.iter().any(|segment| segment.id == *id)));
         for segment in dead {
             self.used.fetch_sub(segment.len(), Ordering::Relaxed);
@@ -293,6 +382,14 @@ impl Log {
         self.table.store(Arc::new(table));
     }
 
+    /// Lets a test look at the files.
+    #[cfg(test)]
+    pub(crate) fn step(&self) {
+        if let Some(look) = &mut *self.on_step.lock() {
+            look();
+        }
+    }
+
     /// Leaves half a record behind and reports a full disk, once.
     #[cfg(test)]
     fn inject(&self, segment: &Segment) -> Result<(), Error> {
@@ -306,4 +403,8 @@ impl Log {
             .map_err(Error::io("writing"))?;
         Err(Error::io("appending")(io::Error::from(io::ErrorKind::StorageFull)))
     }
+}
+
+fn is_worth(segment: &Segment, share: u64) -> bool {
+    segment.dead().saturating_mul(share) > segment.len() && !segment.is_given_up()
 }

@@ -83,6 +83,7 @@ pub(crate) fn open(repo: &Path, options: &Options) -> Result<Inner, OpenError> {
     Ok(Inner {
         ops: Mutex::new(()),
         rows: Mutex::new(()),
+        compaction: Mutex::new(()),
         log,
         stagings,
         settling: Mutex::new(None),
@@ -234,7 +235,7 @@ impl Catalog {
     /// Takes in one segment. Returns how much of its tail was cut off, and whether it may be appended to.
     fn read(&mut self, segs: &Path, segment: &Segment, is_last: bool) -> io::Result<(u64, bool)> {
         if let Some(found) = hint::read(segs, segment.id, segment.len()) {
-            self.take(segment.id, found);
+            self.take(segment, found);
             return Ok((0, false));
         }
         let scan = scan::scan(segment)?;
@@ -242,19 +243,23 @@ impl Catalog {
         if cut > 0 {
             segment.truncate(scan.good)?;
         }
+        // What a killed process wrote may be in memory alone; from here on it counts as stored.
+        segment.sync()?;
         let is_open = is_last && !scan.hole;
         if !is_open {
             // A hint only saves time; on a full disk the next rebuild scans again.
             let _ = hint::write(segs, segment.id, scan.good, &scan.found);
         }
-        self.take(segment.id, scan.found);
+        self.take(segment, scan.found);
         Ok((cut, is_open))
     }
 
-    fn take(&mut self, segment: u32, found: Vec<Found>) {
+    fn take(&mut self, segment: &Segment, found: Vec<Found>) {
+        segment.note_all_read();
         for record in found {
+            segment.note(&record);
             self.last_seq = self.last_seq.max(record.seq);
-            let entry = Entry { segment, offset: record.offset, len: record.len, refs: 0 };
+            let entry = Entry { segment: segment.id, offset: record.offset, len: record.len, refs: 0 };
             let value = (record.seq, (record.kind == PUT).then_some(entry));
             let newest = self.newest.entry(record.multihash.into()).or_insert(value);
             if newest.0 <= record.seq {

@@ -22,6 +22,13 @@ pub(crate) struct Found {
     pub(crate) seq: u64,
 }
 
+impl Found {
+    /// Returns the bytes it takes in its segment.
+    pub(crate) fn span(&self) -> u64 {
+        crate::record::span(self.multihash.len(), self.len)
+    }
+}
+
 /// What a scan saw.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Scan {
@@ -80,6 +87,25 @@ pub(crate) fn headers(segment: &Segment) -> io::Result<Option<Vec<Found>>> {
         at += header.span();
     }
     Ok(Some(found))
+}
+
+/// Reads where the records are, by their headers if those chain up, and else by all their bytes.
+pub(crate) fn records(segment: &Segment) -> io::Result<Vec<Found>> {
+    match headers(segment)? {
+        Some(found) => Ok(found),
+        None => Ok(scan(segment)?.found),
+    }
+}
+
+/// Returns the bytes of a record if they are still what was written.
+pub(crate) fn sound(segment: &Segment, found: &Found) -> io::Result<Option<Vec<u8>>> {
+    let bytes = segment.read(found.offset, found.span())?;
+    let checked = bytes.split_at_checked(HEADER_LEN).and_then(|(head, body)| {
+        let header = Header::parse(head)?;
+        let (multihash, _) = header.check(body)?;
+        Some(header.seq == found.seq && multihash == found.multihash)
+    });
+    Ok((checked == Some(true)).then_some(bytes))
 }
 
 /// Reads the header at `at` and the rest of its multihash, if a whole record fits there.

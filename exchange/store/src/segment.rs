@@ -4,9 +4,11 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
 use crate::bytes_at::{index, length};
+use crate::record::PUT;
+use crate::scan::Found;
 
 /// A segment. Readers hold it by `Arc`, so unlinking the file takes nothing from under them.
 pub(crate) struct Segment {
@@ -16,6 +18,11 @@ pub(crate) struct Segment {
     live: AtomicU64,
     /// Odd while the end is cut off; a read that saw it change, or odd, may have mixed two records.
     cuts: AtomicU64,
+    /// Bytes of tombstones, as far as they are known.
+    graves: AtomicU64,
+    /// The lowest sequence number of a block in it; 0 while that is not known.
+    oldest: AtomicU64,
+    stuck: AtomicBool,
 }
 
 impl Segment {
@@ -33,18 +40,27 @@ impl Segment {
     /// Creates an empty segment; an old file of that name is an error.
     pub(crate) fn create(dir: &Path, id: u32) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(Self::path(dir, id))?;
-        Ok(Self::of(id, file, 0))
+        Ok(Self::of(id, file, 0, u64::MAX))
     }
 
     /// Opens a segment; its length is the file's.
     pub(crate) fn open(dir: &Path, id: u32) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).open(Self::path(dir, id))?;
         let len = file.metadata()?.len();
-        Ok(Self::of(id, file, len))
+        Ok(Self::of(id, file, len, 0))
     }
 
-    fn of(id: u32, file: File, len: u64) -> Self {
-        Self { id, file, len: AtomicU64::new(len), live: AtomicU64::new(0), cuts: AtomicU64::new(0) }
+    fn of(id: u32, file: File, len: u64, oldest: u64) -> Self {
+        Self {
+            id,
+            file,
+            len: AtomicU64::new(len),
+            live: AtomicU64::new(0),
+            cuts: AtomicU64::new(0),
+            graves: AtomicU64::new(0),
+            oldest: AtomicU64::new(oldest),
+            stuck: AtomicBool::new(false),
+        }
     }
 
     /// Returns how far the segment holds records.
@@ -65,6 +81,51 @@ impl Segment {
         let _ = self
             .live
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |live| Some(live.saturating_sub(span)));
+    }
+
+    /// Returns how many bytes of it a compaction would free, beside tombstones.
+    pub(crate) fn dead(&self) -> u64 {
+        self.len().saturating_sub(self.live()).saturating_sub(self.graves.load(Ordering::Relaxed))
+    }
+
+    /// Notes a record that is no tombstone.
+    pub(crate) fn note_put(&self, seq: u64) {
+        self.oldest.fetch_min(seq, Ordering::Relaxed);
+    }
+
+    /// Notes tombstones that came, or with a negative number went.
+    pub(crate) fn note_graves(&self, change: i64) {
+        let _ = self.graves.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |graves| {
+            Some(graves.saturating_add_signed(change))
+        });
+    }
+
+    /// Notes a record that was read, or written with the sequence number it has.
+    pub(crate) fn note(&self, record: &Found) {
+        if record.kind == PUT {
+            self.note_put(record.seq);
+        } else {
+            self.note_graves(i64::try_from(record.span()).unwrap_or(0));
+        }
+    }
+
+    /// Says that all records were or will be noted.
+    pub(crate) fn note_all_read(&self) {
+        self.oldest.store(u64::MAX, Ordering::Relaxed);
+    }
+
+    /// Returns the lowest sequence number that a dead block in it may have; `None` when there is no such block.
+    pub(crate) fn oldest_dead(&self) -> Option<u64> {
+        (self.dead() > 0).then(|| self.oldest.load(Ordering::Relaxed))
+    }
+
+    /// Says that a compaction of this segment cannot succeed before a rebuild.
+    pub(crate) fn give_up(&self) {
+        self.stuck.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.stuck.load(Ordering::Relaxed)
     }
 
     /// Reads exactly `out.len()` bytes.

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use pop_dag::{Block, BlockSink, BlockSource, SinkError, SourceError};
 use pop_units::Bytes;
 
-use crate::error::{Error, StateError};
+use crate::error::{Error, Limit, StateError};
 use crate::reach::{Key, Reach, key};
 use crate::record::Draft;
 use crate::refs::Ref;
@@ -144,15 +144,23 @@ impl Staging {
         }
         let key = key(block.cid());
         let draft = Draft::put(&key, block.data());
+        match self.put_draft(&key, &draft) {
+            Err(Error::Full { need, limit: Limit::Capacity, .. }) if self.inner.make_room(need) => {
+                self.put_draft(&key, &draft)
+            }
+            other => other,
+        }
+    }
+
+    fn put_draft(&self, key: &Key, draft: &Draft<'_>) -> Result<(), Error> {
         let mut writer = self.inner.log.lock();
         self.inner.check_open()?;
         self.staged.check_open()?;
-        if self.inner.index.get(&key)?.is_none() {
-            let entry = self.inner.log.append(&mut writer, &draft)?;
-            self.inner.index.insert(&key, entry)?;
+        if self.inner.index.get(key)?.is_none() {
+            let entry = self.inner.log.append(&mut writer, draft)?;
+            self.inner.index.insert(key, entry)?;
         }
-        let len = draft.payload_len();
-        self.staged.add(key, len);
+        self.staged.add(key.clone(), draft.payload_len());
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::ballast::Ballast;
 use crate::bytes_at::{replace_file, stamp, sync_dir, u32_at, u64_at};
@@ -24,6 +25,9 @@ const VALUE_LIMIT: usize = 4 << 10;
 const KEY_LIMIT: usize = 2 << 10;
 const TABLE_LIMIT: usize = 64;
 const CACHE: u64 = 64 << 20;
+/// Two seconds in all: longer than a write takes on a slow disk.
+const OPEN_TRIES: u32 = 100;
+const OPEN_PAUSE: Duration = Duration::from_millis(20);
 /// A row's key begins with the length of its table's name, which is never this long.
 const GENERATION: &[u8] = b"\xffgeneration";
 const MARKER: &str = "GENERATION";
@@ -135,11 +139,7 @@ impl State {
         let io = |source| StateError::Io { path: dir.clone(), source };
         fs::create_dir_all(&dir).map_err(io)?;
         let marked = read_marker(&dir)?;
-        let db = guarded(|| {
-            let config = sled::Config::new().path(&dir).cache_capacity(CACHE).use_compression(false);
-            config.flush_every_ms(Some(1000)).open()
-        });
-        let db = db.map_err(|error| fault(&dir, error))?;
+        let db = open_db(&dir)?;
         let file = File::open(dir.join("db")).map_err(io)?;
         let found = guarded(|| db.get(GENERATION)).map_err(|error| fault(&dir, error))?;
         let found = found.map(|value| u64_at(&value, 0));
@@ -247,6 +247,24 @@ impl State {
 
     fn io(&self, source: io::Error) -> StateError {
         StateError::Io { path: self.inner.dir.clone(), source }
+    }
+}
+
+/// Opens the database. sled may end its writes, and give up its lock, a moment after its last handle went.
+fn open_db(dir: &Path) -> Result<sled::Db, StateError> {
+    let mut tries = 1;
+    loop {
+        let db = guarded(|| {
+            let config = sled::Config::new().path(dir).cache_capacity(CACHE).use_compression(false);
+            config.flush_every_ms(Some(1000)).open()
+        });
+        match db.map_err(|error| fault(dir, error)) {
+            Err(StateError::InUse { .. }) if tries < OPEN_TRIES => {
+                tries += 1;
+                std::thread::sleep(OPEN_PAUSE);
+            }
+            other => return other,
+        }
     }
 }
 

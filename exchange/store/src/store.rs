@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use pop_dag::{BlockSource, SourceError};
 use pop_units::Bytes;
 
+use crate::compact::{self, Compacted};
 use crate::error::{Error, OpenError};
 use crate::index::{Entry, Index};
 use crate::log::Log;
@@ -43,7 +44,9 @@ pub(crate) struct Inner {
     pub(crate) ops: Mutex<()>,
     /// Held while a ref's row is read, changed and written.
     pub(crate) rows: Mutex<()>,
-    /// Has the writer lock, which comes third.
+    /// Held by the one compaction there is at a time.
+    pub(crate) compaction: Mutex<()>,
+    /// Has the writer lock, which comes fourth.
     pub(crate) log: Log,
     pub(crate) stagings: Mutex<BTreeMap<String, Arc<Staged>>>,
     /// The ref whose row is written while its blocks are still being made visible, and what it was before.
@@ -185,6 +188,17 @@ impl Store {
     /// The disk refuses.
     pub fn remove(&self, root: &Cid) -> Result<Bytes, Error> {
         self.inner.remove(root)
+    }
+
+    /// Compacts one segment, if there is one to compact: the room of what is dead in it comes back, and what
+    /// is alive is moved. Without `force` a segment must be more than half dead. Other calls go on meanwhile;
+    /// for its duration the survivors of the segment take room twice, over the capacity if need be. Nothing
+    /// was moved and freed when there is nothing left to do.
+    ///
+    /// # Errors
+    /// The disk is full or refuses, or a block is damaged; nothing is lost by it.
+    pub fn compact(&self, force: bool) -> Result<Compacted, Error> {
+        self.inner.compact(if force { compact::ANY } else { compact::HALF })
     }
 
     /// Returns what the segment files take, with what in them is dead.

@@ -53,15 +53,18 @@ impl Tails {
         ends.flatten().collect()
     }
 
-    /// Forgets what was cut off.
-    pub(crate) fn on_cut(&mut self, segment: u32, offset: u64) {
-        let Some(records) = self.segments.get_mut(&segment) else { return };
+    /// Forgets what was cut off, and returns how many tombstones were among it.
+    pub(crate) fn on_cut(&mut self, segment: u32, offset: u64) -> i64 {
+        let Some(records) = self.segments.get_mut(&segment) else { return 0 };
         let kept = records.partition_point(|record| record.offset < offset);
         self.count -= records.len() - kept;
+        let cut = records.range(kept..).filter(|record| matches!(record.kind, Kind::Tombstone(_)));
+        let tombstones = i64::try_from(cut.count()).unwrap_or(0);
         records.truncate(kept);
         if records.is_empty() {
             self.segments.remove(&segment);
         }
+        tombstones
     }
 
     /// Forgets segments that are gone.

@@ -1,5 +1,6 @@
 //! Behaviour of the store as a whole, on small segments.
 
+mod compact;
 mod crash;
 mod durable;
 mod model;

@@ -58,6 +58,9 @@ fn committing_child() {
         if n % 3 == 2 {
             store.remove(dag(round, n - 1)[0].cid()).unwrap();
         }
+        if n % 4 == 3 {
+            store.compact(n % 8 == 3).unwrap();
+        }
         writeln!(out, "\nack {n}").unwrap();
         out.flush().unwrap();
     }

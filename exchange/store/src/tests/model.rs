@@ -81,6 +81,7 @@ enum Op {
     /// Puts some blocks into a staging of their own, which is then discarded.
     Attempt(Vec<usize>),
     Remove(usize),
+    Compact(bool),
     Close,
     Crash,
 }
@@ -94,6 +95,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => (0..2usize).prop_map(Op::Absorb),
         2 => prop::collection::vec(0..10usize, 0..8).prop_map(Op::Attempt),
         2 => (0..10usize).prop_map(Op::Remove),
+        2 => any::<bool>().prop_map(Op::Compact),
         1 => Just(Op::Close),
         1 => Just(Op::Crash),
     ];
@@ -138,6 +140,7 @@ fn apply(op: &Op, store: &Store, model: &mut Model, world: &[Block]) {
             store.remove(world[*root].cid()).unwrap();
             model.refs.remove(root);
         }
+        Op::Compact(force) => drop(store.compact(*force).unwrap()),
         Op::Close | Op::Crash => {}
     }
 }

@@ -143,13 +143,21 @@ impl Segment {
     /// Reads a piece that the end of the segment may be cut from meanwhile: `None` when it is not all inside,
     /// or when it may hold bytes of before and after a cut.
     pub(crate) fn read_settled(&self, offset: u64, len: u64) -> io::Result<Option<Vec<u8>>> {
+        self.settled((offset, len), || self.read(offset, len))
+    }
+
+    fn settled(
+        &self,
+        (offset, len): (u64, u64),
+        read: impl FnOnce() -> io::Result<Vec<u8>>,
+    ) -> io::Result<Option<Vec<u8>>> {
         let before = self.cuts.load(Ordering::SeqCst);
         let is_inside = offset.checked_add(len).is_some_and(|end| end <= self.len());
         if !before.is_multiple_of(2) || !is_inside {
             return Ok(None);
         }
         // Below `len` nothing is written between two cuts, so an equal count means one state of the bytes.
-        let bytes = match self.read(offset, len) {
+        let bytes = match read() {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
             other => other?,
         };
@@ -217,5 +225,28 @@ impl Segment {
     pub(crate) fn disk_free(dir: &Path) -> io::Result<u64> {
         let stat = rustix::fs::statvfs(dir)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_of_before_and_after_a_cut_are_never_mixed() {
+        let dir = tempfile::tempdir().unwrap();
+        let segment = Segment::create(dir.path(), 0).unwrap();
+        segment.append(&[1; 64], &[], 64).unwrap();
+        let found = segment.settled((0, 64), || {
+            let first = segment.read(0, 32)?;
+            segment.cut(0)?;
+            segment.append(&[2; 64], &[], 64)?;
+            Ok([first, segment.read(32, 32)?].concat())
+        });
+        assert_eq!(found.unwrap(), None);
+        assert_eq!(segment.read_settled(0, 64).unwrap(), Some(vec![2; 64]));
+        assert_eq!(segment.read_settled(8, 64).unwrap(), None);
+        segment.cuts.fetch_add(1, Ordering::SeqCst);
+        assert_eq!(segment.read_settled(0, 64).unwrap(), None, "while a cut is under way");
     }
 }

@@ -218,32 +218,3 @@ fn a_read_that_meets_a_cut_gives_the_block_or_nothing() {
         done.store(true, Ordering::Relaxed);
     });
 }
-
-#[test]
-fn bytes_of_before_and_after_a_cut_are_never_mixed() {
-    const SPAN: u64 = 1 << 20;
-    let dir = tempfile::tempdir().unwrap();
-    let segment = crate::segment::Segment::create(dir.path(), 0).unwrap();
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let read = || {
-            let mut seen = 0;
-            while !done.load(Ordering::Relaxed) {
-                if let Some(bytes) = segment.read_settled(0, SPAN).unwrap() {
-                    assert!(bytes.iter().all(|byte| *byte == bytes[0]), "a mixture");
-                    seen += 1;
-                }
-            }
-            seen
-        };
-        let readers = [scope.spawn(read), scope.spawn(read)];
-        for round in 0..400u32 {
-            let filling = vec![u8::try_from(round % 251).unwrap(); 1 << 20];
-            segment.append(&[], &filling, SPAN).unwrap();
-            std::thread::sleep(std::time::Duration::from_micros(u64::from(round % 7) * 100));
-            segment.cut(0).unwrap();
-        }
-        done.store(true, Ordering::Relaxed);
-        assert!(readers.map(|reader| reader.join().unwrap()).iter().sum::<u32>() > 0);
-    });
-}

@@ -25,6 +25,9 @@ pub enum WalletError {
     /// The channel is not on chain, or not in the books.
     #[error("channel {0} is not known")]
     UnknownChannel(Address),
+    /// The chain node does not tell the lasting address (f2) of a channel that was named by its number (f0).
+    #[error("chain does not tell the f2 address of channel {0}; name the channel by that")]
+    Nameless(Address),
     /// The channel belongs to others.
     #[error("channel {0} is not ours")]
     NotOurs(Address),

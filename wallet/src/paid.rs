@@ -1,8 +1,8 @@
 //! The payee: channels are looked up once, vouchers are judged, written down and then acknowledged.
 
-use pop_keys::Address;
+use pop_keys::{Address, Protocol};
 use pop_payments::payee::{self, Best, Expect, Fresh, Refusal, Verdict, View};
-use pop_payments::{ChannelState, Head, Voucher};
+use pop_payments::{ChannelState, Head, Resolved, Voucher};
 use pop_store::Batch;
 use pop_units::{AttoFil, Lane};
 
@@ -28,7 +28,10 @@ pub struct Accepted {
 }
 
 impl Wallet {
-    /// Looks a channel up on chain, so that vouchers on it can be accepted.
+    /// Looks a channel up on chain, so that vouchers on it can be accepted. Any of our keys may be paid.
+    ///
+    /// A channel has two names; the view holds the one (f2) that it goes by in the books, and that whoever
+    /// counts by channels should use.
     ///
     /// Cancel safe.
     ///
@@ -36,6 +39,11 @@ impl Wallet {
     /// It does not exist, does not pay one of our keys, or is paid by another than `payer`.
     pub async fn admit(&self, channel: &Address, payer: Option<&Address>) -> Result<View, WalletError> {
         let number = self.look_up(channel).await?;
+        let payee = self.book().channels.get(&number).map(|found| found.row.to);
+        // The key may have gone since the channel was entered; without it vouchers are no money.
+        if !payee.is_some_and(|payee| self.0.keystore.has(&payee)) {
+            return Err(WalletError::NotOurs(*channel));
+        }
         let book = self.book();
         let found = book.channels.get(&number).ok_or(WalletError::UnknownChannel(*channel))?;
         if found.row.direction != Direction::Inbound {
@@ -100,7 +108,10 @@ impl Wallet {
         let chain = &self.0.chain;
         let state = chain.channel(address).await?.ok_or(WalletError::UnknownChannel(*address))?;
         let head = chain.head().await?;
-        let id = chain.resolve(address).await?.id;
+        let Resolved { id, key: name } = chain.resolve(address).await?;
+        if name.protocol() != Protocol::Actor {
+            return Err(WalletError::Nameless(*address));
+        }
         let (from, to) = (chain.resolve(&state.from).await?.key, chain.resolve(&state.to).await?.key);
         let direction = match (self.0.keystore.has(&to), self.0.keystore.has(&from)) {
             (true, _) => Direction::Inbound,
@@ -110,7 +121,7 @@ impl Wallet {
         let row = ChannelRow {
             direction,
             stage: Stage::Open,
-            address: Some(*address),
+            address: Some(name),
             id: Some(id),
             from,
             to,

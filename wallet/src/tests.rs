@@ -53,7 +53,7 @@ impl World {
     }
 
     fn accept(&self, voucher: &Voucher) -> Result<Accepted, Refusal> {
-        let expect = Expect::new(self.payee.address(), fil(1), Bytes::MIB);
+        let expect = Expect::new(fil(1), Bytes::MIB);
         self.payee.wallet().accept(&voucher.encode(), &voucher.channel, &expect)
     }
 

@@ -70,7 +70,7 @@ pub(super) trait Purse: Send + Sync + 'static {
     /// Ends a hold.
     fn release(&self, hold: &Lanehold);
 
-    /// Looks a channel up and checks that it pays this node and is not settling.
+    /// Looks a channel up and checks that it pays this node, is not settling, and goes by this name.
     ///
     /// # Errors
     /// It does not, or the chain does not answer.
@@ -123,6 +123,7 @@ impl PurseError {
             WalletError::UnknownChannel(_)
             | WalletError::NotOurs(_)
             | WalletError::OtherPayer(_)
+            | WalletError::Nameless(_)
             | WalletError::State { .. } => Self::Unacceptable(Box::new(error)),
             _ => Self::Failed(Box::new(error)),
         }
@@ -166,6 +167,11 @@ impl Purse for WalletPurse {
         let waited = self.waits.run(move || Handle::current().block_on(wallet.admit(&channel, None)));
         let view = waited.await.map_err(PurseError::failed)?;
         let view = view.map_err(|error| PurseError::of(error, AttoFil::ZERO))?;
+        // What is owed is counted by channel: under a second name a channel would owe nothing.
+        if view.channel != channel {
+            let why = format!("channel {channel} must be named {}", view.channel);
+            return Err(PurseError::Unacceptable(why.into()));
+        }
         if !view.exists {
             return Err(PurseError::Unacceptable(Box::new(Refusal::Closed)));
         }
@@ -178,7 +184,7 @@ impl Purse for WalletPurse {
     fn accept(&self, channel: &Address, voucher: &[u8], claim: Claim) -> Result<AttoFil, PurseError> {
         let bytes = self.paid_for(channel, voucher, claim);
         // Anything counts; what goes out next depends on what it adds up to.
-        let expect = Expect::new(self.payee()?, AttoFil::new(1), bytes);
+        let expect = Expect::new(AttoFil::new(1), bytes);
         match self.wallet.accept(voucher, channel, &expect) {
             Ok(accepted) => Ok(accepted.delta),
             Err(storage @ Refusal::Storage(_)) => Err(PurseError::failed(storage)),

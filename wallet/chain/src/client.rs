@@ -94,6 +94,20 @@ impl<T: Transport> FilRpc<T> {
         }
     }
 
+    /// Returns the lasting address of an actor without a key.
+    async fn robust(&self, address: &Address) -> Result<Address, ChainError> {
+        if address.protocol() != Protocol::Id {
+            return Ok(*address);
+        }
+        let params = json!([address, null]);
+        match self.transport.call("Filecoin.StateLookupRobustAddress", params, Repeat::Safe).await {
+            Ok(robust) => answer::address(&robust),
+            // Actors of the system have none, and not every node tells it.
+            Err(CallError::Fault(_)) => Ok(*address),
+            Err(error) => Err(answer::failed(error)),
+        }
+    }
+
     async fn object(&self, cid: &Cid) -> Result<Vec<u8>, ChainError> {
         let found = self.read("Filecoin.ChainReadObj", json!([{ "/": cid.to_string() }])).await?;
         BASE64.decode(answer::text(&found)?).map_err(|_| answer::nonsense("object"))
@@ -162,8 +176,8 @@ impl<T: Transport> Chain for FilRpc<T> {
             Protocol::Id | Protocol::Actor | Protocol::Delegated => {
                 match self.transport.call("Filecoin.StateAccountKey", json!([id, null]), Repeat::Safe).await {
                     Ok(key) => answer::address(&key)?,
-                    // Only accounts have keys; everything else is named by its own address.
-                    Err(CallError::Fault(_)) => *address,
+                    // Only accounts have keys.
+                    Err(CallError::Fault(_)) => self.robust(address).await?,
                     Err(error) => return Err(answer::failed(error)),
                 }
             }

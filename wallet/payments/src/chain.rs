@@ -125,12 +125,13 @@ pub struct Receipt {
     pub confidence: u64,
 }
 
-/// The two names of an account.
+/// The two names of an actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resolved {
     /// The f0 address.
     pub id: Address,
-    /// The address that signs (f1 or f3); for actors without a key their own address.
+    /// The address that lasts: of an account the one that signs (f1 or f3), of another actor its f2 address.
+    /// Where the node tells neither, the address that was asked for.
     pub key: Address,
 }
 
@@ -225,7 +226,7 @@ pub trait Chain: Send + Sync {
     /// Returns the next message nonce of `address`, counting messages not yet executed.
     async fn next_nonce(&self, address: &Address) -> Result<Nonce, ChainError>;
 
-    /// Returns both names of an account; [`ChainError::UnknownActor`] where there is none.
+    /// Returns both names of an actor; [`ChainError::UnknownActor`] where there is none.
     async fn resolve(&self, address: &Address) -> Result<Resolved, ChainError>;
 
     /// Returns the code CID of payment channels, needed to create one.

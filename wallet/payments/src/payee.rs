@@ -22,7 +22,7 @@ pub struct View {
     pub id: Address,
     /// The key that must have signed: the payer's.
     pub from: Address,
-    /// The key that is paid: ours.
+    /// The key that is paid: one of ours, which is shown when the channel is admitted. Which one does not matter.
     pub to: Address,
     /// All the money in it.
     pub balance: AttoFil,
@@ -39,8 +39,6 @@ pub struct View {
 /// What a voucher must bring to count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expect {
-    /// Who shall be paid.
-    pub payee: Address,
     /// The least it must add: the price of the bytes not yet paid.
     pub min_delta: AttoFil,
     /// The bytes it pays for, for the books.
@@ -53,8 +51,8 @@ pub struct Expect {
 
 impl Expect {
     /// Expects at least `min_delta` for `bytes`, without a settle horizon or confidence.
-    pub fn new(payee: Address, min_delta: AttoFil, bytes: Bytes) -> Self {
-        Self { payee, min_delta, bytes, min_settle: ChainEpoch::new(0), confidence: 0 }
+    pub fn new(min_delta: AttoFil, bytes: Bytes) -> Self {
+        Self { min_delta, bytes, min_settle: ChainEpoch::new(0), confidence: 0 }
     }
 }
 
@@ -107,9 +105,6 @@ pub enum Refusal {
     /// The channel is none of ours, or was never looked up.
     #[error("channel {0} is not known here")]
     UnknownChannel(Address),
-    /// The channel pays somebody else.
-    #[error("channel pays {0}")]
-    OtherPayee(Address),
     /// The channel is gone.
     #[error("channel is closed")]
     Closed,
@@ -194,7 +189,7 @@ impl Refusal {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Malformed(_) => "malformed",
-            Self::OtherChannel | Self::UnknownChannel(_) | Self::OtherPayee(_) => "wrong-channel",
+            Self::OtherChannel | Self::UnknownChannel(_) => "wrong-channel",
             Self::Closed | Self::Settling { .. } => "settling",
             Self::Unconfirmed { .. } => "unconfirmed",
             Self::BadSignature => "bad-signature",
@@ -243,9 +238,6 @@ pub fn judge(
 fn check_channel(voucher: &Voucher, view: &View, expect: &Expect) -> Result<(), Refusal> {
     if voucher.channel != view.channel && voucher.channel != view.id {
         return Err(Refusal::OtherChannel);
-    }
-    if view.to != expect.payee {
-        return Err(Refusal::OtherPayee(view.to));
     }
     if !view.exists {
         return Err(Refusal::Closed);

@@ -166,6 +166,38 @@ async fn strangers_channels_and_wrong_keys_are_refused() {
 }
 
 #[tokio::test]
+async fn vouchers_to_any_of_our_keys_count_as_long_as_we_have_it() {
+    let mut world = World::new().await;
+    let hold = world.hold(1, 100).await;
+    world.admit(&hold.channel).await;
+    let newer = world.payee.wallet().new_key().unwrap();
+    world.payee.wallet().set_default(&newer).unwrap();
+    assert_eq!(world.accept(&world.pay(&hold, 10)).unwrap().delta, fil(10));
+    world.admit(&hold.channel).await;
+    assert_eq!(world.accept(&world.pay(&hold, 10)).unwrap().delta, fil(10));
+    let key_file = format!("keystore/{}.key", world.payee.address());
+    std::fs::remove_file(world.payee.dir.path().join(key_file)).unwrap();
+    world.payee.key = SecretKey::generate().unwrap();
+    world.payee.restart();
+    let gone = world.payee.wallet().admit(&hold.channel, None).await;
+    assert!(matches!(gone, Err(WalletError::NotOurs(_))), "{gone:?}");
+}
+
+#[tokio::test]
+async fn channel_named_by_its_number_goes_by_its_lasting_address() {
+    let world = World::new().await;
+    let hold = world.hold(1, 100).await;
+    let number = world.payee.chain.resolve(&hold.channel).await.unwrap().id;
+    for name in [number, hold.channel, number] {
+        let view = world.payee.wallet().admit(&name, None).await.unwrap();
+        assert_eq!((view.channel, view.id), (hold.channel, number));
+    }
+    assert_eq!(world.accept(&world.pay(&hold, 10)).unwrap().delta, fil(10));
+    let channels = world.payee.wallet().channels().unwrap();
+    assert_eq!((channels.len(), channels[0].channel), (1, hold.channel));
+}
+
+#[tokio::test]
 async fn voucher_carries_the_settle_horizon_that_was_asked_for() {
     let world = World::new().await;
     let hold = Lanehold { min_settle: ChainEpoch::new(2880), ..world.hold(1, 100).await };

@@ -116,6 +116,27 @@ async fn refused_message_gives_its_nonce_back() {
 }
 
 #[tokio::test]
+async fn creation_that_can_never_happen_makes_room_for_the_next() {
+    let mut world = World::new().await;
+    let (payer, payee) = (world.payer.address(), world.payee.address());
+    world.payer.chain.set(Fault::Lost);
+    world.payer.wallet().ensure_channel(&payee, [1; 16], fil(100)).await.unwrap_err();
+    // The same key is used elsewhere: the nonce of the creation is taken.
+    let twin = Side::new(&world.devnet, world.payer.key.clone()).await;
+    twin.wallet().pay(&payer, &payee, fil(1)).await.unwrap();
+    world.payer.restart();
+    world.payer.chain.set(Fault::None);
+    let failed = world.payer.wallet().ensure_channel(&payee, [1; 16], fil(100)).await;
+    assert!(failed.is_err(), "{failed:?}");
+    let hold = world.hold(1, 100).await;
+    world.admit(&hold.channel).await;
+    assert_eq!(world.accept(&world.pay(&hold, 100)).unwrap().delta, fil(100));
+    assert_eq!(world.payer.wallet().channels().unwrap().len(), 1);
+    assert_eq!(world.payer.wallet().tick().await.unwrap().pending, 0);
+    world.assert_conserved();
+}
+
+#[tokio::test]
 async fn own_voucher_shown_by_the_payee_mends_a_lost_record() {
     let world = World::new().await;
     let hold = world.hold(1, 100).await;

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use cid::Cid;
-use pop_keys::Address;
+use pop_keys::{Address, Protocol};
 use pop_payments::paych::State;
 use pop_payments::{Message, SignedAtto, SignedMessage};
 use pop_units::AttoFil;
@@ -83,6 +83,7 @@ impl Devnet {
             "Filecoin.StateGetActor" => self.state_get_actor(&params.address(0)?),
             "Filecoin.StateAccountKey" => self.state_account_key(&params.address(0)?),
             "Filecoin.StateLookupID" => self.state_lookup_id(&params.address(0)?),
+            "Filecoin.StateLookupRobustAddress" => self.state_lookup_robust_address(&params.address(0)?),
             "Filecoin.StateReadState" => self.state_read_state(&params.address(0)?),
             "Filecoin.ChainReadObj" => self.chain_read_obj(&params.cid(0)?),
             "Filecoin.MpoolGetNonce" => self.mpool_get_nonce(&params.address(0)?),
@@ -141,6 +142,15 @@ impl Devnet {
     fn state_lookup_id(&self, address: &Address) -> Answer {
         let id = self.snapshot()?.id_of(address)?.ok_or_else(|| RpcFault::unknown_actor(address))?;
         Ok(json!(id_address(id)?))
+    }
+
+    fn state_lookup_robust_address(&self, address: &Address) -> Answer {
+        match self.actor(address)? {
+            (_, actor) if actor.address.protocol() != Protocol::Id => Ok(json!(actor.address)),
+            (_, actor) => {
+                Err(RpcFault::new(SOME_ERROR, format!("{} actor has one address", actor.kind.name())))
+            }
+        }
     }
 
     fn state_read_state(&self, address: &Address) -> Answer {

@@ -453,6 +453,9 @@ fn answers_have_the_shapes_of_lotus() {
     assert_eq!(id, "f01000");
     assert_eq!(get("Filecoin.StateAccountKey", json!([id, null])), key(1).address().to_string());
     assert_eq!(world.rpc("Filecoin.StateAccountKey", json!([channel, null])).unwrap_err().code, 1);
+    let number = get("Filecoin.StateLookupID", json!([channel, null]));
+    assert_eq!(get("Filecoin.StateLookupRobustAddress", json!([number, null])), channel.to_string());
+    assert_eq!(world.rpc("Filecoin.StateLookupRobustAddress", json!(["f00", null])).unwrap_err().code, 1);
     assert_eq!(get("Filecoin.MpoolGetNonce", json!([key(1).address()])), 2);
     let nothing = get("Filecoin.StateSearchMsg", json!([null, { "/": empty }, -1, true]));
     assert_eq!(nothing, Value::Null);

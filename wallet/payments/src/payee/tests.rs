@@ -35,7 +35,7 @@ fn view() -> View {
 }
 
 fn expect() -> Expect {
-    Expect::new(payee(), fil(10), Bytes::MIB)
+    Expect::new(fil(10), Bytes::MIB)
 }
 
 fn voucher(nonce: u64, amount: u128) -> Voucher {
@@ -102,7 +102,6 @@ fn each_rule_refuses_by_its_own_name() {
     let on_chain = LaneState { redeemed: fil(60), nonce: Nonce::new(4) };
     let table = [
         (Voucher { channel: other, ..good() }, view(), none.clone(), expect(), "OtherChannel"),
-        (good(), view(), none.clone(), Expect { payee: other, ..expect() }, "OtherPayee"),
         (good(), View { exists: false, ..view() }, none.clone(), expect(), "Closed"),
         (good(), View { settling_at: epoch(9), ..view() }, none.clone(), expect(), "Settling"),
         (good(), view(), none.clone(), Expect { confidence: 6, ..expect() }, "Unconfirmed"),

@@ -32,14 +32,14 @@ impl Wallet {
         let from = message.from;
         self.0.keystore.secret(&from)?;
         // What was not pushed before goes first: a nonce behind an unsent one would never execute.
-        self.flush(&from).await?;
+        self.flush(&from, None).await?;
         // Before the estimate: nodes try the message out, and fail with less clear words.
         self.check_funds(&message).await?;
         let message = self.0.chain.estimate(message, self.0.policy.max_fee).await?;
         self.check_funds(&message).await?;
         let next = self.0.chain.next_nonce(&from).await?;
         let cid = self.write_down(message, next, purpose, creates)?;
-        self.flush(&from).await?;
+        self.flush(&from, Some(cid)).await?;
         Ok(cid)
     }
 
@@ -90,7 +90,9 @@ impl Wallet {
     }
 
     /// Pushes what was written down and not pushed yet, in the order of nonces.
-    async fn flush(&self, from: &Address) -> Result<(), WalletError> {
+    ///
+    /// A message that can never be executed is forgotten; that is an error to its own sender only.
+    async fn flush(&self, from: &Address, mine: Option<MsgCid>) -> Result<(), WalletError> {
         let mut waiting = Vec::new();
         for (number, row) in self.book().outbox.iter().filter(|(_, row)| !row.pushed) {
             let signed = row.message()?;
@@ -101,7 +103,16 @@ impl Wallet {
         for (number, signed) in waiting {
             match self.0.chain.push(&signed).await {
                 Ok(_) => self.on_pushed(number)?,
-                Err(error) => self.on_not_pushed(number, &signed, error).await?,
+                Err(error) => {
+                    let outcome = self.on_not_pushed(number, &signed, error).await;
+                    let forgotten = !self.book().outbox.contains_key(&number);
+                    match outcome {
+                        Err(error) if forgotten && mine != Some(signed.cid()) => {
+                            warn!(message = %signed.cid(), %error, "message of an earlier call given up");
+                        }
+                        outcome => outcome?,
+                    }
+                }
             }
         }
         Ok(())
@@ -115,7 +126,7 @@ impl Wallet {
         };
         for signed in unsent? {
             let _writer = self.0.outbox.lock().await;
-            self.flush(&signed.message.from).await?;
+            self.flush(&signed.message.from, None).await?;
         }
         Ok(())
     }
@@ -164,23 +175,26 @@ impl Wallet {
         let from = signed.message.from;
         let mut batch = Batch::new().delete(&self.0.tables.outbox, number_key(number));
         let nonce = signed.message.nonce;
-        if book.nonces.get(&from) == Some(&nonce) {
-            match nonce.get().checked_sub(1).map(Nonce::new) {
-                Some(before) => {
-                    batch = batch.put(&self.0.tables.nonces, from.as_bytes(), encode(&before));
-                    book.nonces.insert(from, before);
-                }
-                None => {
-                    batch = batch.delete(&self.0.tables.nonces, from.as_bytes());
-                    book.nonces.remove(&from);
-                }
-            }
+        let was_last = book.nonces.get(&from) == Some(&nonce);
+        let before = nonce.get().checked_sub(1).map(Nonce::new);
+        if was_last {
+            let nonces = &self.0.tables.nonces;
+            batch = match before {
+                Some(before) => batch.put(nonces, from.as_bytes(), encode(&before)),
+                None => batch.delete(nonces, from.as_bytes()),
+            };
         }
         if let Purpose::Create { channel } = purpose {
             batch = self.fail_channel(&mut book, channel, ExitCode::SYS_SENDER_STATE_INVALID, batch);
         }
         self.0.state.apply(batch)?;
         book.outbox.remove(&number);
+        // Only now: while the message may be sent again, nothing else may take its nonce.
+        match before {
+            _ if !was_last => {}
+            Some(before) => drop(book.nonces.insert(from, before)),
+            None => drop(book.nonces.remove(&from)),
+        }
         Ok(())
     }
 

@@ -53,19 +53,26 @@ impl Wallet {
         // Unlocking a key may take long on purpose; it must not happen while a voucher is due.
         self.0.keystore.secret(&from)?;
         let mut looks = Self::looks();
-        let mut waited_for = None;
+        let (mut waited_for, mut funded) = (None, false);
         loop {
             let next = self.next_step((&from, payee), deal, need)?;
             match next {
                 Next::Ready(hold) => return Ok(hold),
-                Next::Create(_) | Next::TopUp { .. } => self.fund((&from, payee), deal, need).await?,
+                Next::Create(_) | Next::TopUp { .. } => {
+                    funded = true;
+                    self.fund((&from, payee), deal, need).await?;
+                }
                 Next::Wait { number } => {
                     if waited_for.replace(number) == Some(number) {
                         self.wait_a_little(&mut looks).await?;
                     }
                     self.push_unsent().await?;
                     self.poll_outbox().await?;
-                    self.check_created(number)?;
+                    match self.check_created(number) {
+                        // What another call began and could not end, this one may begin anew.
+                        Err(_) if !funded => continue,
+                        created => created?,
+                    }
                     if !self.book().is_pending(|purpose| purpose.channel() == Some(number)) {
                         self.refresh(number).await?;
                     }

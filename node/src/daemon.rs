@@ -27,6 +27,10 @@ use crate::trade::{self, Trade};
 
 /// How long running paid deals may take to finish when nobody says otherwise.
 pub(crate) const DRAIN: Duration = Duration::from_secs(30);
+/// Calls that may wait for the chain at once.
+const WAITS: usize = 4;
+/// How long the stop waits for calls that wait for the chain; the outbox sends again what they leave.
+const LAST_WAIT: Duration = Duration::from_secs(10);
 /// How often the collector looks at the chain: half an epoch, so that no epoch passes unseen.
 const COLLECT: Duration = Duration::from_secs(15);
 
@@ -151,13 +155,16 @@ pub async fn run(
     ready: Option<oneshot::Sender<Ready>>,
 ) -> Result<(), DaemonError> {
     let (stop, mut stopping) = watch::channel(None);
-    let signals = Signals::new()?;
-    let mut running = Running::start(&repo, config, stop.clone()).await?;
+    let signalled = AbortOnDrop(tokio::spawn(Signals::new()?.watch(stop.clone())));
+    // A start that is told to stop stops like a crash would, which recovery copes with.
+    let mut running = tokio::select! {
+        started = Running::start(&repo, config, stop.clone()) => started?,
+        _ = stopping.wait_for(Option::is_some) => return Ok(()),
+    };
     if let Some(ready) = ready {
         // Whoever asked may have lost interest; the daemon runs all the same.
         let _ = ready.send(running.ready.clone());
     }
-    let signalled = tokio::spawn(signals.watch(stop));
     let failure = tokio::select! {
         biased;
         _ = stopping.wait_for(Option::is_some) => None,
@@ -165,8 +172,17 @@ pub async fn run(
     };
     let drain = (*stopping.borrow()).unwrap_or(Duration::ZERO);
     let stopped = running.stop(drain).await;
-    signalled.abort();
+    drop(signalled);
     failure.map_or(stopped, Err)
+}
+
+/// A task that ends with its owner.
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// The signals that end a daemon.
@@ -258,7 +274,8 @@ impl Running {
             chain_url,
             net,
             trade,
-            tx: tokio::sync::Mutex::new(()),
+            tx: std::sync::Arc::default(),
+            waits: Pool::of(WAITS),
             collect_now: tokio::sync::Notify::new(),
             stop,
         });
@@ -280,7 +297,14 @@ impl Running {
         self.node.trade.drain(drain).await;
         self.workers.cancel();
         self.network.cancel();
-        while self.tasks.join_next().await.is_some() {}
+        let ended = async {
+            while self.tasks.join_next().await.is_some() {}
+            self.node.waits.close().await;
+        };
+        if tokio::time::timeout(LAST_WAIT, ended).await.is_err() {
+            tracing::warn!("stopping while the chain has not answered");
+            self.tasks.abort_all();
+        }
         self.node.pool.close().await;
         let store = self.node.store.clone();
         let closed = tokio::task::spawn_blocking(move || store.close()).await;
@@ -302,7 +326,7 @@ async fn open_store(repo: &Repo, config: &Config) -> Result<Store, DaemonError> 
         let options = Options { capacity, segment_size: segment_size(capacity) };
         let store = Store::open(&path, options)?;
         crate::content::commit::finish_interrupted(&store).map_err(DaemonError::Tx)?;
-        crate::content::archive::drop_interrupted(&store);
+        crate::content::drop_interrupted(&store);
         Ok::<_, DaemonError>(store)
     });
     let store = opened.await.map_err(|_| DaemonError::TaskEnded("store"))??;
@@ -378,7 +402,7 @@ async fn collect(node: Node, stop: CancellationToken) -> &'static str {
             () = tokio::time::sleep(COLLECT) => {}
         }
         let (wallet, runtime) = (node.money.wallet.clone(), tokio::runtime::Handle::current());
-        match node.pool.run(move || runtime.block_on(wallet.tick())).await {
+        match node.waits.run(move || runtime.block_on(wallet.tick())).await {
             Ok(Ok(_)) | Err(_) => {}
             Ok(Err(error)) => tracing::warn!(%error, "collector will try again"),
         }

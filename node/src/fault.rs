@@ -40,6 +40,9 @@ impl Fault for pop_store::Error {
             E::NoRef { .. } => (ErrorCode::NotFound, "`pop list` names the roots that are here"),
             E::Incomplete { .. } => (ErrorCode::BadInput, "blocks are missing; get it from another node"),
             E::LongName { .. } => (ErrorCode::BadInput, "use a shorter name"),
+            E::LargeBlock { .. } => (ErrorCode::BadInput, "blocks of up to 2 MiB are taken"),
+            E::NoStaging { .. } => (ErrorCode::Internal, "try it again; something else ended the same work"),
+            E::Closed => (ErrorCode::Interrupted, "start the node again with `pop start`"),
             _ if full => (ErrorCode::Storage, FULL),
             _ => (ErrorCode::Storage, DAMAGED),
         };

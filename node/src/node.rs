@@ -26,8 +26,11 @@ pub(crate) struct Parts {
     pub(crate) chain_url: Option<String>,
     pub(crate) net: NetHandle,
     pub(crate) trade: Trade,
-    /// Puts and commits of the one open transaction take turns.
-    pub(crate) tx: Mutex<()>,
+    /// Puts and commits of the one open transaction take turns. The turn goes with the work and not with the
+    /// call: a call that is dropped leaves its work running to its end.
+    pub(crate) tx: Arc<Mutex<()>>,
+    /// Waiting for the chain has its own few threads, so that a slow chain never holds up the store.
+    pub(crate) waits: Pool,
     /// Wakes the collector before its time.
     pub(crate) collect_now: Notify,
     /// Asks the daemon to stop, with the time that paid deals get.

@@ -25,9 +25,14 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Makes a pool.
+    /// Makes a pool for the disk.
     pub fn new() -> Self {
-        Self { permits: Arc::new(Semaphore::new(AT_ONCE)), running: TaskTracker::new() }
+        Self::of(AT_ONCE)
+    }
+
+    /// Makes a pool that does so much at once.
+    pub fn of(at_once: usize) -> Self {
+        Self { permits: Arc::new(Semaphore::new(at_once)), running: TaskTracker::new() }
     }
 
     /// Runs blocking work and returns its result.

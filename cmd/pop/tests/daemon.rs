@@ -181,7 +181,7 @@ fn the_demo_ends_verified_with_all_money_accounted_for() {
         .output()
         .unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{errors}");
+    assert!(output.status.success(), "{errors} {}", String::from_utf8_lossy(&output.stdout));
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(told["verified"], true);
     assert_eq!(told["spent_atto"], told["earned_atto"]);

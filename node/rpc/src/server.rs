@@ -47,18 +47,21 @@ pub(crate) async fn watch<P, R, F>(
     let Ok(sink) = pending.accept().await else { return };
     let reporter = Reporter::heard();
     let operation = start(params, reporter.clone());
-    tokio::pin!(operation);
-    let result = loop {
-        tokio::select! {
-            biased;
-            () = sink.closed() => return,
-            result = &mut operation => break result,
-            report = reporter.next() => {
-                if !send(&sink, &Event::<R>::Progress(report)).await {
-                    return;
-                }
+    let told = async {
+        loop {
+            if !send(&sink, &Event::<R>::Progress(reporter.next().await)).await {
+                // Nobody listens any more; `closed` below ends the operation.
+                std::future::pending::<()>().await;
             }
         }
+    };
+    // The operation and the telling are polled side by side: a watcher that stops reading sees no more reports,
+    // and the operation goes on.
+    let result = tokio::select! {
+        biased;
+        () = sink.closed() => return,
+        result = operation => result,
+        () = told => return,
     };
     while let Some(report) = reporter.try_next() {
         if !send(&sink, &Event::<R>::Progress(report)).await {

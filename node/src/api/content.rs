@@ -10,7 +10,9 @@ use pop_store::Store;
 use pop_units::AttoFil;
 
 use super::peers::parse_peer;
-use crate::content::{archive, commit as committing, get as getting, put as putting};
+use crate::content::{
+    Watched, archive, commit as committing, get as getting, put as putting, remove as removing,
+};
 use crate::fault::Fault;
 use crate::node::Node;
 use crate::pool::Cancel;
@@ -49,31 +51,37 @@ pub(super) async fn set_pinned(node: &Node, params: RootParams, pinned: bool) ->
 }
 
 pub(super) async fn rm(node: &Node, params: RootParams) -> Result<Freed> {
-    let freed = blocking(node, move |store| store.remove(&params.root.0).map_err(Fault::fault)).await?;
+    let freed = blocking(node, move |store| removing::remove(store, &params.root.0)).await?;
     Ok(Freed { freed })
 }
 
-/// Nothing waits to be reclaimed: what the last ref leaves is freed in the same step as the ref.
-pub(super) async fn gc(node: &Node, _: GcParams) -> Result<Freed> {
-    blocking(node, |_| Ok(Freed { freed: pop_units::Bytes::ZERO })).await
+pub(super) async fn gc(node: &Node, params: GcParams) -> Result<Freed> {
+    let freed = blocking(node, move |store| removing::reclaim(store, params.dry_run)).await?;
+    Ok(Freed { freed })
 }
 
 pub(super) async fn put(node: &Node, params: PutParams, progress: Reporter) -> Result<Put> {
     putting::check_paths(&params.paths)?;
     let order = putting::Order::read(params)?;
-    let _turn = node.tx.lock().await;
+    let turn = node.tx.clone().lock_owned().await;
     let cancel = Cancel::default();
     let _left = cancel.on_drop();
-    blocking(node, move |store| order.carry_out(store, cancel, &progress)).await
+    blocking(node, move |store| {
+        let _turn = turn;
+        order.carry_out(store, &cancel, &progress)
+    })
+    .await
 }
 
 pub(super) async fn commit(node: &Node, params: CommitParams, progress: Reporter) -> Result<Committed> {
     let peers = parse_peers(&params.peers)?;
     let pin = params.pin;
-    let (root, size) = {
-        let _turn = node.tx.lock().await;
-        blocking(node, move |store| committing::commit(store, pin)).await?
-    };
+    let turn = node.tx.clone().lock_owned().await;
+    let (root, size) = blocking(node, move |store| {
+        let _turn = turn;
+        committing::commit(store, pin)
+    })
+    .await?;
     let options = DispatchOptions {
         factor: params.cache_rf,
         peers,
@@ -179,9 +187,11 @@ pub(super) async fn get(node: &Node, params: GetParams, progress: Reporter) -> R
         false => network(node, &params, &progress).await?,
     };
     let (target, output) = (params.cid, params.output);
+    let cancel = Cancel::default();
+    let _left = cancel.on_drop();
     let (cid, size) = blocking(node, move |store| {
         if let Some(output) = &output {
-            getting::write(store, &target, output, &progress)?;
+            getting::write(&Watched { store, cancel: &cancel }, &target, output, &progress)?;
         }
         getting::describe(store, &target)
     })

@@ -1,15 +1,18 @@
 //! Methods about money: keys, plain transfers, payment channels, the chain.
 //!
-//! The wallet's calls wait for the disk and for the chain; they run in the store pool, so that a slow chain
-//! never holds up the node.
+//! The wallet's calls wait for the disk and for the chain; they run in a pool of their own, so that a slow
+//! chain never holds up the store.
+
+use std::time::Duration;
 
 use pop_keys::Address as ChainAddress;
+use pop_payments::Chain;
 use pop_rpc::{
     Address, AddressParams, Balance, ChainAdvanceParams, ChainStatus, Channel, ChannelParams, Direction,
     Earnings, Error, ErrorCode, ExportedKey, KeyEntry, PaySubmitParams, Payment, Result, WalletImportParams,
     WalletNewParams, WalletPayParams,
 };
-use pop_wallet::Wallet;
+use pop_wallet::{ChannelPhase, Wallet, WalletError};
 
 use crate::fault::Fault;
 use crate::node::Node;
@@ -21,7 +24,7 @@ async fn wallet<T: Send + 'static, E: Fault + Send + 'static, F: Future<Output =
 ) -> Result<T> {
     let wallet = node.money.wallet.clone();
     let runtime = tokio::runtime::Handle::current();
-    let done = node.pool.run(move || runtime.block_on(work(wallet))).await.map_err(Fault::fault)?;
+    let done = node.waits.run(move || runtime.block_on(work(wallet))).await.map_err(Fault::fault)?;
     done.map_err(Fault::fault)
 }
 
@@ -38,7 +41,7 @@ pub(super) async fn wallet_new(node: &Node, params: WalletNewParams) -> Result<A
         if params.default {
             wallet.set_default(&address)?;
         }
-        Ok::<_, pop_wallet::WalletError>(Address { address: address.to_string() })
+        Ok::<_, WalletError>(Address { address: address.to_string() })
     })
     .await
 }
@@ -60,7 +63,7 @@ pub(super) async fn wallet_default(node: &Node, params: AddressParams) -> Result
             wallet.set_default(wanted)?;
         }
         let address = wallet.default_address()?;
-        Ok::<_, pop_wallet::WalletError>(Address { address: address.to_string() })
+        Ok::<_, WalletError>(Address { address: address.to_string() })
     })
     .await
 }
@@ -73,7 +76,7 @@ pub(super) async fn wallet_balance(node: &Node, params: AddressParams) -> Result
             None => wallet.default_address()?,
         };
         let balance_atto = wallet.balance(&address).await?;
-        Ok::<_, pop_wallet::WalletError>(Balance { address: address.to_string(), balance_atto })
+        Ok::<_, WalletError>(Balance { address: address.to_string(), balance_atto })
     })
     .await
 }
@@ -84,7 +87,7 @@ pub(super) async fn wallet_import(node: &Node, params: WalletImportParams) -> Re
         if params.default {
             wallet.set_default(&address)?;
         }
-        Ok::<_, pop_wallet::WalletError>(Address { address: address.to_string() })
+        Ok::<_, WalletError>(Address { address: address.to_string() })
     })
     .await
 }
@@ -97,7 +100,7 @@ pub(super) async fn wallet_export(node: &Node, params: AddressParams) -> Result<
             None => wallet.default_address()?,
         };
         let key = wallet.export(&address)?;
-        Ok::<_, pop_wallet::WalletError>(ExportedKey { address: address.to_string(), key: key.to_string() })
+        Ok::<_, WalletError>(ExportedKey { address: address.to_string(), key: key.to_string() })
     })
     .await
 }
@@ -139,7 +142,7 @@ async fn act<F>(
     work: impl FnOnce(Wallet, ChainAddress) -> F + Send + 'static,
 ) -> Result<Channel>
 where
-    F: Future<Output = Result<(), pop_wallet::WalletError>>,
+    F: Future<Output = Result<(), WalletError>>,
 {
     let address = parse_address(channel)?;
     let channels = wallet(node, move |wallet| async move {
@@ -166,8 +169,27 @@ pub(super) async fn pay_settle(node: &Node, params: ChannelParams) -> Result<Cha
 }
 
 pub(super) async fn pay_collect(node: &Node, params: ChannelParams) -> Result<Channel> {
-    act(node, &params.channel, |wallet, channel| async move { wallet.collect(&channel).await.map(drop) })
-        .await
+    let chain = node.money.chain.clone();
+    let work = move |wallet: Wallet, channel| async move { collect(&wallet, &*chain, &channel).await };
+    act(node, &params.channel, work).await
+}
+
+/// How often, and how long apart, a collection by somebody else is looked for.
+const LOOKS: (u32, Duration) = (30, Duration::from_millis(100));
+
+/// Collects a channel. The collector may have been faster, or be at it: what is collected is collected.
+async fn collect(wallet: &Wallet, chain: &dyn Chain, channel: &ChainAddress) -> Result<(), WalletError> {
+    let Err(error) = wallet.collect(channel).await else { return Ok(()) };
+    for _ in 0..LOOKS.0 {
+        let known = wallet.channels()?.into_iter().find(|known| known.channel == *channel);
+        match known.map(|known| known.state) {
+            Some(ChannelPhase::Closed) => return Ok(()),
+            // Only a channel whose time has come can have been collected meanwhile.
+            Some(ChannelPhase::Collectable) => chain.pause(LOOKS.1).await,
+            _ => return Err(error),
+        }
+    }
+    Err(error)
 }
 
 pub(super) async fn pay_earnings(node: &Node) -> Result<Earnings> {

@@ -20,7 +20,9 @@ use crate::pool::Cancel;
 const BUFFER: usize = 1 << 20;
 
 /// How the stagings of imports are named.
-const IMPORT: &str = "import:";
+pub(super) const IMPORT: &str = "import:";
+/// Names of a root that are kept for lists; each is a row.
+const NAMES: usize = 4096;
 
 /// What an import made.
 #[derive(Debug)]
@@ -47,7 +49,7 @@ pub(crate) fn import(
     });
     let taken = taken.and_then(|taken| keep(store, &staging, &taken, pin, progress).map(|()| taken));
     if taken.is_err() {
-        staging.discard().map_err(Fault::fault)?;
+        super::give_up(staging);
     }
     taken
 }
@@ -119,9 +121,9 @@ fn keep(
 
 /// Returns the names inside a root that is a directory; none for anything else.
 pub(crate) fn names(root: &Cid, source: &dyn pop_dag::BlockSource) -> Vec<RefKey> {
-    let entries = unixfs::list(root, source).unwrap_or_default();
+    let entries = unixfs::list(root, source).unwrap_or_default().into_iter().take(NAMES);
     let key = |entry: unixfs::Entry| RefKey { name: entry.name, cid: entry.cid, size: entry.tsize };
-    entries.into_iter().map(key).collect()
+    entries.map(key).collect()
 }
 
 /// What an export writes, and where.
@@ -172,13 +174,4 @@ pub(crate) fn export(
     drop(out);
     let size = draft.keep()?;
     Ok(Exported { root: target.cid.into(), blocks: totals.blocks, size })
-}
-
-/// Drops what an import that a crash cut off has left. Blocks.
-pub(crate) fn drop_interrupted(store: &Store) {
-    for name in store.stagings().into_iter().filter(|name| name.starts_with(IMPORT)) {
-        if let Err(error) = store.stage(&name).and_then(Staging::discard) {
-            tracing::warn!(%error, name, "left over import stays");
-        }
-    }
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use pop_dag::unixfs::{self, EntryKind, Resolved, TreeOptions};
 use pop_dag::walk::Walk;
-use pop_dag::{Cid, Scope, What, is_leaf};
-use pop_rpc::{CidPath, Error, Reporter};
+use pop_dag::{BlockSource, Cid, Scope, What, is_leaf};
+use pop_rpc::{CidPath, Error, ErrorCode, Reporter};
 use pop_store::Store;
 use pop_units::Bytes;
 
@@ -76,7 +76,7 @@ fn content_size(store: &Store, dir: &Cid) -> Result<Bytes, Error> {
 
 /// Writes what the path leads to as a file or a tree. Blocks.
 pub(crate) fn write(
-    store: &Store,
+    store: &dyn BlockSource,
     target: &CidPath,
     output: &Path,
     progress: &Reporter,
@@ -103,7 +103,7 @@ pub(crate) fn write(
         }
         EntryKind::Value => {
             let draft = Draft::create(output)?;
-            let data = store.get(&resolved.cid).map_err(Fault::fault)?;
+            let data = store.block(&resolved.cid).map_err(Fault::fault)?;
             let written = draft.file()?.write_all(&data.unwrap_or_default());
             written.map_err(|io| file(output, "written", &io))?;
             draft.keep()?;
@@ -122,7 +122,19 @@ pub(crate) struct Draft {
 
 impl Draft {
     /// Creates the temporary file.
+    ///
+    /// # Errors
+    /// The place is a directory, a device or a pipe, which a rename would destroy, or cannot be written.
     pub(crate) fn create(output: &Path) -> Result<Self, Error> {
+        // What a link points to is meant, not the link.
+        let followed = fs::canonicalize(output).unwrap_or_else(|_| output.to_owned());
+        let output = followed.as_path();
+        if fs::metadata(output).is_ok_and(|meta| !meta.is_file() && !meta.is_dir()) {
+            let message = format!("{} is no regular file", output.display());
+            return Err(
+                Error::new(ErrorCode::BadInput, message).with_hint("name a file, or - for standard output")
+            );
+        }
         let name = output.file_name().unwrap_or_default().to_string_lossy();
         let temporary = output.with_file_name(format!(".{name}.{}", super::random_name()));
         let opened = match output.is_dir() {
@@ -155,5 +167,30 @@ impl Drop for Draft {
         {
             tracing::debug!(path = %self.temporary.display(), %error, "temporary file stays");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_replaces_files_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link, socket) =
+            (dir.path().join("file"), dir.path().join("link"), dir.path().join("socket"));
+        fs::write(&file, b"old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let draft = Draft::create(&link).unwrap();
+        draft.file().unwrap().write_all(b"new").unwrap();
+        draft.keep().unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"new");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        for place in [dir.path(), &socket] {
+            assert!(Draft::create(place).is_err());
+        }
+        drop(Draft::create(&dir.path().join("never")).unwrap());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
     }
 }

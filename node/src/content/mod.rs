@@ -7,9 +7,10 @@ pub(crate) mod commit;
 pub(crate) mod get;
 pub(crate) mod open_tx;
 pub(crate) mod put;
+pub(crate) mod remove;
 
-use pop_dag::{Block, BlockSink, SinkError};
-use pop_store::Staging;
+use pop_dag::{Block, BlockSink, BlockSource, Buf, Cid, SinkError, SourceError};
+use pop_store::{Staging, Store};
 
 use crate::fault::Cancelled;
 use crate::pool::Cancel;
@@ -37,4 +38,42 @@ pub(crate) fn unix_seconds() -> u64 {
 /// Returns a name that no other operation has.
 fn random_name() -> String {
     rand::random::<[u8; 8]>().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// The store, until the caller goes away.
+pub(crate) struct Watched<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) cancel: &'a Cancel,
+}
+
+impl BlockSource for Watched<'_> {
+    fn block(&self, cid: &Cid) -> Result<Option<Buf>, SourceError> {
+        match self.cancel.is_cancelled() {
+            true => Err(SourceError::new(Cancelled)),
+            false => self.store.block(cid),
+        }
+    }
+}
+
+/// Drops what an operation that failed has staged; its own error is the one to tell.
+fn give_up(staging: Staging) {
+    let name = staging.name().to_owned();
+    if let Err(error) = staging.discard() {
+        tracing::warn!(%error, name, "what a failed operation staged stays until the next start");
+    }
+}
+
+/// Drops what operations that a crash cut off have left. Blocks.
+///
+/// The open transaction stays, and so does what a retrieval has paid for. A copy for a peer does not: nobody
+/// here asked for it, and the peer asks again.
+pub(crate) fn drop_interrupted(store: &Store) {
+    let left_over =
+        |name: &String| [archive::IMPORT, put::PUT, "keep:"].iter().any(|kind| name.starts_with(kind));
+    for name in store.stagings().into_iter().filter(left_over) {
+        match store.stage(&name) {
+            Ok(staging) => give_up(staging),
+            Err(error) => tracing::warn!(%error, name, "left over staging stays"),
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use pop_dag::SinkError;
 use pop_dag::unixfs::{Profile, add_path};
 use pop_rpc::{Codec, Entry, Error, ErrorCode, Layout, Put, PutParams, Reporter, TxStatus};
 use pop_store::{Staging, Store};
@@ -9,8 +10,11 @@ use pop_units::Bytes;
 
 use super::StagingSink;
 use super::open_tx::{Named, OpenTx, STAGING};
-use crate::fault::{Fault, file};
+use crate::fault::{Cancelled, Fault, file};
 use crate::pool::Cancel;
+
+/// How the stagings of puts are named.
+pub(super) const PUT: &str = "put:";
 
 /// What a put does, checked.
 #[derive(Debug)]
@@ -56,7 +60,7 @@ impl Order {
     }
 
     /// Adds everything to the open transaction, or nothing. Blocks.
-    pub(crate) fn carry_out(self, store: &Store, cancel: Cancel, progress: &Reporter) -> Result<Put, Error> {
+    pub(crate) fn carry_out(self, store: &Store, cancel: &Cancel, progress: &Reporter) -> Result<Put, Error> {
         let state = store.state();
         let tx = match (OpenTx::load(&state)?, self.codec) {
             (None, codec) => OpenTx::new(codec.unwrap_or_default()),
@@ -67,12 +71,18 @@ impl Order {
             (Some(tx), _) => tx,
         };
         // In a staging of its own, so that a put that fails gives its room back.
-        let own = store.stage(&format!("put:{}", super::random_name())).map_err(Fault::fault)?;
-        let made = self.read_in(&own, cancel, progress).and_then(|added| Ok((tx.with(&added)?, added)));
+        let own = store.stage(&format!("{PUT}{}", super::random_name())).map_err(Fault::fault)?;
+        let made = self.read_in(&own, cancel, progress).and_then(|added| {
+            // The last moment to leave: what follows is done to its end.
+            match cancel.is_cancelled() {
+                true => Err(SinkError::new(Cancelled).fault()),
+                false => Ok((tx.with(&added)?, added)),
+            }
+        });
         let (tx, added) = match made {
             Ok(made) => made,
             Err(error) => {
-                own.discard().map_err(Fault::fault)?;
+                super::give_up(own);
                 return Err(error);
             }
         };
@@ -89,8 +99,8 @@ impl Order {
     }
 
     /// Reads every path into a staging.
-    fn read_in(&self, staging: &Staging, cancel: Cancel, progress: &Reporter) -> Result<Vec<Named>, Error> {
-        let mut sink = StagingSink { staging: staging.clone(), cancel };
+    fn read_in(&self, staging: &Staging, cancel: &Cancel, progress: &Reporter) -> Result<Vec<Named>, Error> {
+        let mut sink = StagingSink { staging: staging.clone(), cancel: cancel.clone() };
         let mut added: Vec<Named> = Vec::new();
         let total = self.paths.iter().map(|path| known_size(path)).sum::<Option<u64>>();
         let mut done = Bytes::ZERO;

@@ -80,6 +80,8 @@ pub struct Client {
     received: Bytes,
     /// Payload bytes that are verified and staged.
     staged: Bytes,
+    /// Blocks that are verified and staged. Bytes do not tell: an empty block has none.
+    staged_blocks: u64,
     granted: Bytes,
     /// Staged, not yet granted again.
     regrant: Bytes,
@@ -106,6 +108,7 @@ impl Client {
             blocks: 0,
             received: Bytes::ZERO,
             staged: Bytes::ZERO,
+            staged_blocks: 0,
             granted: limit::CREDIT_WINDOW,
             regrant: Bytes::ZERO,
             paid: AttoFil::ZERO,
@@ -151,13 +154,17 @@ impl Client {
         if received > self.terms.size {
             return Err(Fault::Oversize { offered: self.terms.size });
         }
+        let blocks = self.blocks.saturating_add(1);
+        if blocks > limit::blocks_for(received) {
+            return Err(Fault::TooManyBlocks { blocks, bytes: received });
+        }
         // The bytes are not verified yet: whatever the walk makes of them counts only once they are, and a
         // forged block ends the deal before that.
         self.walk
             .on_block(data)
             .map_err(|source| Fault::Traversal { cid: want, source: Box::new(source) })?;
         self.received = received;
-        self.blocks = self.blocks.saturating_add(1);
+        self.blocks = blocks;
         self.last = now;
         Ok(want)
     }
@@ -177,12 +184,13 @@ impl Client {
         }
     }
 
-    /// Takes note that so many payload bytes are verified and staged, in order.
+    /// Takes note that so many blocks and their payload bytes are verified and staged, in order.
     ///
     /// # Errors
     /// The price or the budget does not allow what is due.
-    pub fn on_staged(&mut self, bytes: Bytes, now: Instant) -> Result<Vec<Step>, Fault> {
+    pub fn on_staged(&mut self, blocks: u64, bytes: Bytes, now: Instant) -> Result<Vec<Step>, Fault> {
         self.last = now;
+        self.staged_blocks = self.staged_blocks.saturating_add(blocks);
         self.staged = self.staged.saturating_add(bytes);
         self.regrant = self.regrant.saturating_add(bytes);
         let mut steps = Vec::new();
@@ -236,7 +244,7 @@ impl Client {
         if now < self.deadline() {
             return Ok(Vec::new());
         }
-        if self.paying.is_some() || self.staged < self.received {
+        if self.paying.is_some() || !self.is_all_staged() {
             // It is our own disk or chain that is slow.
             self.last = now;
             return Ok(Vec::new());
@@ -282,8 +290,13 @@ impl Client {
 
     /// Returns what the scope's path leads to, once every block of the scope is verified and staged.
     pub fn whole(&self) -> Option<&Cid> {
-        let is_whole = self.walk.want().is_none() && self.staged == self.received;
+        let is_whole = self.walk.want().is_none() && self.is_all_staged();
         self.walk.target().filter(|_| is_whole)
+    }
+
+    /// Returns true when nothing that came is still to be verified or staged.
+    fn is_all_staged(&self) -> bool {
+        self.staged_blocks == self.blocks && self.staged == self.received
     }
 
     fn on_accept(&mut self, deal: DealId) -> Result<Vec<Step>, Fault> {
@@ -334,7 +347,7 @@ impl Client {
 
     /// Pays what is due, and finishes once nothing is.
     fn settle(&mut self, steps: &mut Vec<Step>) -> Result<(), Fault> {
-        let is_staged = self.staged == self.received;
+        let is_staged = self.is_all_staged();
         match self.state {
             State::Opening | State::Done => return Ok(()),
             State::Ending | State::AwaitingReceipt if self.is_settled && is_staged => {

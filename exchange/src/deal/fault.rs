@@ -66,6 +66,14 @@ pub enum Fault {
         /// The limit.
         offered: Bytes,
     },
+    /// More blocks than any honest tree of so many bytes has.
+    #[error("{blocks} blocks in {bytes}")]
+    TooManyBlocks {
+        /// How many came.
+        blocks: u64,
+        /// What they carried.
+        bytes: Bytes,
+    },
     /// The end was announced before everything came.
     #[error("ended after {got} blocks and {bytes}, more is due")]
     Short {
@@ -89,6 +97,14 @@ pub enum Fault {
     #[error("silent for {seconds} s")]
     Silence {
         /// How long.
+        seconds: u64,
+    },
+    /// The other side takes too little to be worth a place.
+    #[error("too slow: {sent} in {seconds} s")]
+    TooSlow {
+        /// What went out.
+        sent: Bytes,
+        /// How long it took.
         seconds: u64,
     },
     /// The provider does not go on.

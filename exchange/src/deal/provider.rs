@@ -1,16 +1,29 @@
 //! The side that sells.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pop_units::{AttoFil, Bytes, PricePerByte};
-use pop_wire::limit;
 use pop_wire::transfer::Down;
+use pop_wire::{WireError, limit};
 
 use crate::deal::{Fault, SILENCE, Schedule};
 
 /// Vouchers that a client may send before anything went out, and besides one for each half of the shortest
 /// interval: each costs a sync of the disk.
 const VOUCHERS: u64 = 8;
+
+/// How long a deal may take besides its bytes.
+const GRACE: Duration = Duration::from_secs(60);
+/// The slowest client that is served: whoever takes less holds a place that others wait for.
+const RATE: u64 = 16 << 10;
+
+/// What the client is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Ours,
+    Credit,
+    Payment,
+}
 
 /// Whether the next block may go out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +60,8 @@ pub struct Provider {
     /// What had been sent when the last bill was made.
     billed: Option<Bytes>,
     is_ended: bool,
+    turn: Turn,
+    begun: Instant,
     last: Instant,
 }
 
@@ -62,6 +77,8 @@ impl Provider {
             vouchers: 0,
             billed: None,
             is_ended: false,
+            turn: Turn::Ours,
+            begun: now,
             last: now,
         }
     }
@@ -74,15 +91,19 @@ impl Provider {
     /// Decides whether a block of `len` bytes may go out.
     ///
     /// # Errors
-    /// The price does not fit.
-    pub fn next(&mut self, len: Bytes) -> Result<Next, Fault> {
+    /// The price does not fit; the client is too slow.
+    pub fn next(&mut self, len: Bytes, now: Instant) -> Result<Next, Fault> {
+        self.check_pace(now)?;
         let unpaid = self.unpaid();
         if !unpaid.is_zero() && unpaid.saturating_add(len) > self.schedule.exposure() {
+            self.wait_for(Turn::Payment, now);
             return Ok(Next::AwaitPayment(self.bill()?));
         }
         if len > self.credit {
+            self.wait_for(Turn::Credit, now);
             return Ok(Next::AwaitCredit);
         }
+        self.turn = Turn::Ours;
         Ok(Next::Send)
     }
 
@@ -97,14 +118,20 @@ impl Provider {
     /// Takes note that the client granted more.
     ///
     /// # Errors
-    /// The sum is over what this protocol allows.
+    /// It is nothing, or the sum is over what this protocol allows.
     pub fn on_credit(&mut self, bytes: Bytes, now: Instant) -> Result<(), Fault> {
+        if bytes.is_zero() {
+            return Err(WireError::Impossible("a credit of nothing").into());
+        }
         let credit = self.credit.saturating_add(bytes);
         if credit > limit::CREDIT_MAX {
             return Err(Fault::OverCredit { sent: credit, granted: limit::CREDIT_MAX });
         }
         self.credit = credit;
-        self.last = now;
+        // Where money is due, nothing else gains time.
+        if self.turn != Turn::Payment {
+            self.last = now;
+        }
         Ok(())
     }
 
@@ -138,13 +165,14 @@ impl Provider {
     ///
     /// # Errors
     /// The price does not fit.
-    pub fn closing(&mut self) -> Result<Closing, Fault> {
+    pub fn closing(&mut self, now: Instant) -> Result<Closing, Fault> {
         let mut frames = Vec::new();
         if !self.is_ended {
             self.is_ended = true;
             frames.push(Down::End { blocks: self.blocks, sent: self.sent });
         }
         if !self.owed()?.is_zero() {
+            self.wait_for(Turn::Payment, now);
             return Ok(Closing::AwaitPayment(frames));
         }
         if !self.paid.is_zero() {
@@ -191,16 +219,37 @@ impl Provider {
         self.blocks
     }
 
-    /// Returns when [`Provider::on_tick`] must be called at the latest.
+    /// Returns when [`Provider::on_tick`] must be called at the latest while the client is waited for.
     pub fn deadline(&self) -> Instant {
-        self.last + SILENCE
+        self.pace().min(self.last + SILENCE)
+    }
+
+    /// Returns when more must have gone out.
+    fn pace(&self) -> Instant {
+        self.begun + GRACE.saturating_add(Duration::from_secs(self.sent.get() / RATE))
+    }
+
+    fn check_pace(&self, now: Instant) -> Result<(), Fault> {
+        if now < self.pace() {
+            return Ok(());
+        }
+        let seconds = now.saturating_duration_since(self.begun).as_secs();
+        Err(Fault::TooSlow { sent: self.sent, seconds })
+    }
+
+    /// The client's time begins when its turn does, not with the last block: our own disk may have been slow.
+    fn wait_for(&mut self, turn: Turn, now: Instant) {
+        if self.turn != turn {
+            (self.turn, self.last) = (turn, now);
+        }
     }
 
     /// Looks at the time, while it is the client's turn.
     ///
     /// # Errors
-    /// The client was silent for too long.
+    /// The client was silent for too long, or is too slow.
     pub fn on_tick(&self, now: Instant) -> Result<(), Fault> {
+        self.check_pace(now)?;
         if now < self.deadline() {
             return Ok(());
         }

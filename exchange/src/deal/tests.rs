@@ -7,6 +7,7 @@ use pop_wire::{BlockHeader, DealId, Reason, limit};
 
 use super::client::{Step, Terms};
 use super::provider::{Closing, Next};
+use super::simulation::node;
 use super::{Client, Debts, Fault, Indebted, Provider, RECEIPT, SILENCE, Schedule};
 
 const MIB: u64 = 1 << 20;
@@ -60,7 +61,7 @@ fn a_small_paid_deal_pays_once_and_exactly() {
     assert_eq!(client.on_block(&header(&leaf(), 0), leaf().data(), now), Ok(*leaf().cid()));
     assert_eq!(client.on_frame(Down::End { blocks: 1, sent: size }, now), Ok(vec![]));
     assert_eq!(client.paid(), AttoFil::ZERO, "nothing is paid before it is staged");
-    assert_eq!(client.on_staged(size, now), Ok(vec![Step::Pay(cost)]));
+    assert_eq!(client.on_staged(1, size, now), Ok(vec![Step::Pay(cost)]));
     assert_eq!(client.on_paid(now), Ok(vec![]));
     assert!(!client.is_done());
     assert_eq!(client.on_frame(Down::Receipt { paid: cost }, now), Ok(vec![Step::Done]));
@@ -72,7 +73,7 @@ fn a_free_deal_ends_without_a_payment() {
     let now = Instant::now();
     let mut client = flowing(PricePerByte::FREE, now);
     client.on_block(&header(&leaf(), 0), leaf().data(), now).unwrap();
-    assert_eq!(client.on_staged(leaf().size(), now), Ok(vec![]));
+    assert_eq!(client.on_staged(1, leaf().size(), now), Ok(vec![]));
     assert_eq!(client.on_frame(Down::End { blocks: 1, sent: leaf().size() }, now), Ok(vec![Step::Done]));
 }
 
@@ -135,7 +136,7 @@ fn a_payment_above_the_budget_is_not_made() {
     client.on_frame(Down::Accept { deal: DealId::new([1; 16]) }, now).unwrap();
     client.on_block(&header(&leaf(), 0), leaf().data(), now).unwrap();
     client.on_frame(Down::End { blocks: 1, sent: leaf().size() }, now).unwrap();
-    assert_eq!(client.on_staged(leaf().size(), now), Err(Fault::Budget { budget: AttoFil::new(1) }));
+    assert_eq!(client.on_staged(1, leaf().size(), now), Err(Fault::Budget { budget: AttoFil::new(1) }));
 }
 
 #[test]
@@ -148,7 +149,7 @@ fn silence_ends_the_deal_but_a_missing_receipt_does_not() {
     let mut paid = flowing(price(), now);
     paid.on_block(&header(&leaf(), 0), leaf().data(), now).unwrap();
     assert_eq!(paid.on_tick(now + SILENCE), Ok(vec![]), "our own disk is slow");
-    paid.on_staged(leaf().size(), now).unwrap();
+    paid.on_staged(1, leaf().size(), now).unwrap();
     paid.on_frame(Down::End { blocks: 1, sent: leaf().size() }, now).unwrap();
     paid.on_paid(now).unwrap();
     assert_eq!(paid.on_tick(now + RECEIPT), Ok(vec![Step::Done]));
@@ -161,7 +162,47 @@ fn a_provider_that_leaves_after_the_end_is_not_waited_for() {
     client.on_block(&header(&leaf(), 0), leaf().data(), now).unwrap();
     client.on_frame(Down::End { blocks: 1, sent: leaf().size() }, now).unwrap();
     assert_eq!(client.on_closed(), Ok(vec![]), "the block is not staged yet");
-    assert_eq!(client.on_staged(leaf().size(), now), Ok(vec![Step::Done]), "nobody is there to be paid");
+    assert_eq!(client.on_staged(1, leaf().size(), now), Ok(vec![Step::Done]), "nobody is there to be paid");
+}
+
+#[test]
+fn an_empty_block_counts_once_it_is_staged() {
+    let now = Instant::now();
+    let empty = Block::of(Codec::Raw, Buf::new());
+    for is_closed in [false, true] {
+        let walk = Walk::new(*empty.cid(), &Scope::all()).unwrap();
+        let mut client = Client::new(terms(price()), walk, 0, now);
+        client.on_frame(Down::Accept { deal: DealId::new([1; 16]) }, now).unwrap();
+        client.on_block(&header(&empty, 0), empty.data(), now).unwrap();
+        assert_eq!(client.on_frame(Down::End { blocks: 1, sent: Bytes::ZERO }, now), Ok(vec![]));
+        if is_closed {
+            assert_eq!(client.on_closed(), Ok(vec![]));
+        }
+        assert_eq!(client.on_tick(now + SILENCE), Ok(vec![]), "our own disk is slow");
+        assert_eq!((client.is_done(), client.whole()), (false, None));
+        assert_eq!(client.on_staged(1, Bytes::ZERO, now), Ok(vec![Step::Done]));
+        assert_eq!(client.whole(), Some(empty.cid()));
+    }
+}
+
+#[test]
+fn blocks_finer_than_any_honest_tree_end_the_deal() {
+    let now = Instant::now();
+    // Leaves of three bytes: the links are most of it.
+    let leaf = |n: u32| Block::of(Codec::Raw, Buf::copy_from_slice(&n.to_le_bytes()[..3]));
+    let leaves: Vec<Block> = (0..120_000).map(leaf).collect();
+    let nodes: Vec<Block> = leaves.chunks(2000).map(node).collect();
+    let root = node(&nodes);
+    let below =
+        nodes.iter().zip(leaves.chunks(2000)).flat_map(|(node, leaves)| [node].into_iter().chain(leaves));
+    let terms = Terms { size: Bytes::GIB, ..terms(PricePerByte::FREE) };
+    let mut client = Client::new(terms, Walk::new(*root.cid(), &Scope::all()).unwrap(), 0, now);
+    client.on_frame(Down::Accept { deal: DealId::new([1; 16]) }, now).unwrap();
+    let take = |(block, seq): (&Block, u64)| client.on_block(&header(block, seq), block.data(), now).err();
+    let fault = [&root].into_iter().chain(below).zip(0..).find_map(take);
+    let Some(Fault::TooManyBlocks { blocks, bytes }) = fault else { panic!("{fault:?}") };
+    assert_eq!(blocks, limit::blocks_for(bytes) + 1);
+    assert!(blocks > 1 << 16, "some ten thousand tiny files are no attack");
 }
 
 #[test]
@@ -169,25 +210,25 @@ fn the_provider_stops_at_two_unpaid_intervals() {
     let now = Instant::now();
     let mut provider = Provider::new(schedule(), limit::CREDIT_WINDOW, now);
     for _ in 0..2 {
-        assert_eq!(provider.next(Bytes::MIB), Ok(Next::Send));
+        assert_eq!(provider.next(Bytes::MIB, now), Ok(Next::Send));
         provider.on_sent(Bytes::MIB, now);
     }
     let owed = price().cost_of(Bytes::new(2 * MIB)).unwrap();
     let bill = Down::PaymentDue { sent: Bytes::new(2 * MIB), owed };
-    assert_eq!(provider.next(Bytes::new(1)), Ok(Next::AwaitPayment(Some(bill))));
-    assert_eq!(provider.next(Bytes::new(1)), Ok(Next::AwaitPayment(None)), "a bill is sent once");
+    assert_eq!(provider.next(Bytes::new(1), now), Ok(Next::AwaitPayment(Some(bill))));
+    assert_eq!(provider.next(Bytes::new(1), now), Ok(Next::AwaitPayment(None)), "a bill is sent once");
     provider.on_payment(owed, now).unwrap();
     assert_eq!(provider.unpaid(), Bytes::ZERO);
-    assert_eq!(provider.next(Bytes::MIB), Ok(Next::Send));
+    assert_eq!(provider.next(Bytes::MIB, now), Ok(Next::Send));
 }
 
 #[test]
 fn a_block_larger_than_the_exposure_still_goes_out_when_nothing_is_unpaid() {
     let now = Instant::now();
     let mut provider = Provider::new(schedule(), limit::CREDIT_WINDOW, now);
-    assert_eq!(provider.next(Bytes::new(2 * MIB)), Ok(Next::Send));
+    assert_eq!(provider.next(Bytes::new(2 * MIB), now), Ok(Next::Send));
     provider.on_sent(Bytes::new(100), now);
-    assert!(matches!(provider.next(Bytes::new(2 * MIB)), Ok(Next::AwaitPayment(Some(_)))));
+    assert!(matches!(provider.next(Bytes::new(2 * MIB), now), Ok(Next::AwaitPayment(Some(_)))));
 }
 
 #[test]
@@ -195,12 +236,53 @@ fn the_provider_never_sends_beyond_the_credit() {
     let now = Instant::now();
     let mut provider = Provider::free(Bytes::MIB, now);
     provider.on_sent(Bytes::MIB, now);
-    assert_eq!(provider.next(Bytes::new(1)), Ok(Next::AwaitCredit));
+    assert_eq!(provider.next(Bytes::new(1), now), Ok(Next::AwaitCredit));
     provider.on_credit(Bytes::KIB, now).unwrap();
-    assert_eq!(provider.next(Bytes::new(1)), Ok(Next::Send));
+    assert_eq!(provider.next(Bytes::new(1), now), Ok(Next::Send));
     assert!(provider.on_credit(limit::CREDIT_MAX, now).is_err());
     let silence = Err(Fault::Silence { seconds: SILENCE.as_secs() });
     assert_eq!(provider.on_tick(provider.deadline()), silence);
+}
+
+#[test]
+fn where_money_is_due_only_money_gains_time() {
+    let now = Instant::now();
+    let mut provider = Provider::new(schedule(), limit::CREDIT_WINDOW, now);
+    provider.on_sent(Bytes::new(2 * MIB), now);
+    let later = now + SILENCE;
+    assert!(matches!(provider.next(Bytes::MIB, later), Ok(Next::AwaitPayment(Some(_)))));
+    assert_eq!(provider.deadline(), later + SILENCE, "the disk was slow, not the client");
+    let soon = later + SILENCE / 2;
+    provider.on_credit(Bytes::new(1), soon).unwrap();
+    assert_eq!(provider.next(Bytes::MIB, soon), Ok(Next::AwaitPayment(None)));
+    assert_eq!(provider.deadline(), later + SILENCE);
+    provider.on_payment(AttoFil::new(1), soon).unwrap();
+    assert_eq!(provider.deadline(), soon + SILENCE);
+    let nothing = provider.on_credit(Bytes::ZERO, soon);
+    assert!(matches!(nothing, Err(Fault::Wire(_))), "{nothing:?}");
+}
+
+#[test]
+fn a_client_that_takes_a_byte_now_and_then_loses_its_place() {
+    let begun = Instant::now();
+    let mut provider = Provider::free(Bytes::new(1), begun);
+    let (mut now, mut sent) = (begun, 0);
+    let fault = loop {
+        match provider.next(Bytes::new(1), now) {
+            Ok(Next::Send) => provider.on_sent(Bytes::new(1), now),
+            Ok(Next::AwaitCredit) => {
+                sent += 1;
+                now += SILENCE / 2;
+                provider.on_credit(Bytes::new(1), now).unwrap();
+            }
+            Ok(other) => panic!("{other:?}"),
+            Err(fault) => break fault,
+        }
+    };
+    assert_eq!(fault, Fault::TooSlow { sent: Bytes::new(sent), seconds: 60 });
+    let mut quick = Provider::free(limit::CREDIT_WINDOW, begun);
+    quick.on_sent(Bytes::MIB, begun);
+    assert_eq!(quick.next(Bytes::MIB, begun + Duration::from_secs(120)), Ok(Next::Send));
 }
 
 #[test]
@@ -209,12 +291,12 @@ fn a_deal_closes_when_the_last_atto_is_paid() {
     let mut provider = Provider::new(schedule(), limit::CREDIT_WINDOW, now);
     provider.on_sent(Bytes::new(1000), now);
     let end = Down::End { blocks: 1, sent: Bytes::new(1000) };
-    assert_eq!(provider.closing(), Ok(Closing::AwaitPayment(vec![end])));
+    assert_eq!(provider.closing(now), Ok(Closing::AwaitPayment(vec![end])));
     let owed = provider.owed().unwrap();
     provider.on_payment(owed.saturating_sub(AttoFil::new(1)), now).unwrap();
-    assert_eq!(provider.closing(), Ok(Closing::AwaitPayment(vec![])));
+    assert_eq!(provider.closing(now), Ok(Closing::AwaitPayment(vec![])));
     provider.on_payment(AttoFil::new(1), now).unwrap();
-    assert_eq!(provider.closing(), Ok(Closing::Finish(vec![Down::Receipt { paid: owed }])));
+    assert_eq!(provider.closing(now), Ok(Closing::Finish(vec![Down::Receipt { paid: owed }])));
 }
 
 #[test]
@@ -238,9 +320,9 @@ fn small_vouchers_buy_no_trust() {
     let mut provider = Provider::new(schedule(), limit::CREDIT_WINDOW, now);
     provider.on_sent(Bytes::new(2 * MIB), now);
     provider.on_payment(AttoFil::new(1), now).unwrap();
-    assert!(matches!(provider.next(Bytes::MIB), Ok(Next::AwaitPayment(Some(_)))));
+    assert!(matches!(provider.next(Bytes::MIB, now), Ok(Next::AwaitPayment(Some(_)))));
     provider.on_payment(AttoFil::new(1), now).unwrap();
-    assert_eq!(provider.next(Bytes::MIB), Ok(Next::AwaitPayment(None)));
+    assert_eq!(provider.next(Bytes::MIB, now), Ok(Next::AwaitPayment(None)));
 }
 
 #[test]

@@ -28,3 +28,14 @@ pub const INTERVAL_MAX: Bytes = Bytes::new(16 << 20);
 pub const CREDIT_WINDOW: Bytes = Bytes::new(16 << 20);
 /// Largest credit that a peer may have granted: four windows.
 pub const CREDIT_MAX: Bytes = Bytes::new(64 << 20);
+/// Blocks that a transfer may have whatever its size: a tree of some ten thousand files of a few bytes.
+const BLOCKS: u64 = 1 << 16;
+/// Bytes to a block above that. A link takes about 60 bytes in its directory, so trees whose files have 70 bytes
+/// on average pass at any size, and those with files of a kibibyte by far; what is finer than this costs more in
+/// indices and tables than in payload.
+const BLOCK_BYTES: u64 = 128;
+
+/// Returns the most blocks that `bytes` of payload may come in.
+pub const fn blocks_for(bytes: Bytes) -> u64 {
+    BLOCKS + bytes.get() / BLOCK_BYTES
+}

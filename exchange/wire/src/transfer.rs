@@ -82,6 +82,7 @@ impl Up {
             Self::Voucher { voucher } if voucher.len() > limit::VOUCHER => {
                 Err(too_long("voucher", voucher.len(), limit::VOUCHER))
             }
+            Self::Credit { bytes } if bytes.is_zero() => Err(WireError::Impossible("a credit of nothing")),
             Self::Credit { bytes } => check_credit(*bytes),
             Self::Voucher { .. } | Self::Cancel { .. } => Ok(()),
         }

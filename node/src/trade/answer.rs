@@ -25,6 +25,9 @@ const MEASURED: u64 = 1 << 21;
 /// How long handing an offer over may take, dialling included.
 const DELIVERY: Duration = Duration::from_secs(15);
 
+/// How long a direct question waits for its turn: the asker waits [`ANSWER`] for all of it.
+const BUSY: Duration = Duration::from_secs(5);
+
 /// A gossip message as it came.
 pub(super) struct Gossip {
     pub(super) author: PeerId,
@@ -54,20 +57,26 @@ pub(super) async fn on_gossip(shared: Arc<Shared>, gossip: Gossip) {
         tracing::debug!(%author, %source, "gossip that is no query");
         return;
     };
-    // A node that is too busy keeps silent; another one answers.
-    let Ok(_permit) = shared.answers.try_acquire() else { return };
     // An offer above the asker's price is made all the same: it is told what the content costs, which silence
     // would hide behind "nobody has it".
     if !is_news || shared.draining.is_cancelled() {
         return;
     }
-    if let Some(signed) = offer(&shared, &query).await {
+    let signed = {
+        // A node that is too busy keeps silent; another one answers.
+        let Ok(_permit) = shared.answers.try_acquire() else { return };
+        offer(&shared, &query).await
+    };
+    if let Some(signed) = signed {
         let delivered = timeout(DELIVERY, deliver(&shared, author, &query, signed)).await;
         tracing::debug!(%author, root = %query.root, delivered = matches!(delivered, Ok(true)), "offer");
     }
 }
 
-async fn deliver(shared: &Shared, author: PeerId, query: &Query, signed: SignedOffer) -> bool {
+/// Hands an offer over: one at a time to each asker, so that one who cannot be reached keeps nobody else waiting.
+async fn deliver(shared: &Arc<Shared>, author: PeerId, query: &Query, signed: SignedOffer) -> bool {
+    let _turn = shared.turn(&format!("offer:{author}")).await;
+    let Ok(_permit) = shared.deliveries.acquire().await else { return false };
     if shared.net.connect(author, query.reply_addrs.clone()).await.is_err() {
         return false;
     }
@@ -93,10 +102,13 @@ pub(super) async fn on_stream<S: Duplex>(shared: Arc<Shared>, peer: PeerId, stre
 }
 
 async fn on_ask<W: futures::AsyncWrite + Unpin>(shared: &Shared, query: &Query, writer: &mut Writer<W>) {
-    let Ok(_permit) = shared.answers.acquire().await else { return };
-    let found = match query.check() {
-        Ok(()) if !shared.draining.is_cancelled() => offer(shared, query).await,
-        Ok(()) | Err(_) => None,
+    let found = {
+        // Too busy to look: a closed substream says so, where `NotHere` would be a lie.
+        let Ok(Ok(_permit)) = timeout(BUSY, shared.answers.acquire()).await else { return };
+        match query.check() {
+            Ok(()) if !shared.draining.is_cancelled() => offer(shared, query).await,
+            Ok(()) | Err(_) => None,
+        }
     };
     let reply = match found {
         Some(signed) => Talk::Offer(Box::new(signed)),

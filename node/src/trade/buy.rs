@@ -1,5 +1,6 @@
 //! The buying side of a deal, over a substream.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes as Buf;
@@ -17,10 +18,12 @@ use tokio::time::sleep_until;
 
 use super::error::{DealError, told};
 use super::link::{Duplex, Reader, Writer, link, message};
-use super::shared::Shared;
+use super::shared::{Shared, Spending};
 
 /// How much is hashed or stored in one go: enough to keep the disk busy, little enough to bound memory.
 const BATCH: Bytes = Bytes::new(4 << 20);
+/// How many blocks wait at a stage at most, whatever their size: the credit window bounds only payload.
+const QUEUE: usize = 4096;
 
 /// One deal to be made.
 pub(super) struct Purchase {
@@ -28,6 +31,8 @@ pub(super) struct Purchase {
     pub(super) grant: Grant,
     /// The lane that pays; none when the price is zero.
     pub(super) hold: Option<Lanehold>,
+    /// What was set aside for it.
+    pub(super) spending: Option<Arc<Spending>>,
     pub(super) staging: Staging,
     /// The traversal, with the first `skip` blocks followed.
     pub(super) walk: Walk,
@@ -40,6 +45,8 @@ pub(super) struct Bought {
     pub(super) bytes: Bytes,
     pub(super) spent: AttoFil,
     pub(super) vouchers: u64,
+    /// Blocks that came with them.
+    pub(super) blocks: u64,
     /// What the path leads to, once the whole scope is staged.
     pub(super) whole: Option<Cid>,
 }
@@ -53,7 +60,7 @@ pub(super) async fn buy<S: Duplex>(
     progress: &mut (dyn FnMut(Bytes) + Send),
 ) -> (Bought, Result<(), DealError>) {
     let (reader, writer) = link(stream);
-    let Purchase { terms, grant, hold, staging, walk, skip } = purchase;
+    let Purchase { terms, grant, hold, spending, staging, walk, skip } = purchase;
     let client = Client::new(terms, walk, skip, Instant::now());
     let channel = hold.as_ref().map(|hold| hold.channel);
     let open = client.open(grant, channel);
@@ -64,6 +71,7 @@ pub(super) async fn buy<S: Duplex>(
         writer,
         staging,
         hold,
+        spending,
         arrived: Vec::new(),
         verifying: None,
         verified: Vec::new(),
@@ -83,6 +91,7 @@ pub(super) async fn buy<S: Duplex>(
         bytes: buyer.client.staged(),
         spent: buyer.client.paid(),
         vouchers: buyer.vouchers,
+        blocks: buyer.client.blocks(),
         whole: buyer.client.whole().copied(),
     };
     (bought, result)
@@ -95,6 +104,21 @@ struct Arrived {
     data: Buf,
 }
 
+/// A batch that was hashed.
+struct Verified {
+    /// Good ones, in order.
+    blocks: Vec<Block>,
+    /// What is wrong with the block after them.
+    bad: Option<Fault>,
+}
+
+/// A batch that was staged.
+#[derive(Clone, Copy, Default)]
+struct Stored {
+    blocks: u64,
+    bytes: Bytes,
+}
+
 struct Buyer<'a, S> {
     shared: &'a Shared,
     client: Client,
@@ -102,12 +126,13 @@ struct Buyer<'a, S> {
     writer: Writer<WriteHalf<S>>,
     staging: Staging,
     hold: Option<Lanehold>,
-    /// Came, not yet verified: bounded by the credit window.
+    spending: Option<Arc<Spending>>,
+    /// Came, not yet verified: bounded by the credit window and [`QUEUE`].
     arrived: Vec<Arrived>,
-    verifying: Option<BoxFuture<'static, Result<Vec<Block>, DealError>>>,
+    verifying: Option<BoxFuture<'static, Result<Verified, DealError>>>,
     /// Hashed, waiting for the disk.
     verified: Vec<Block>,
-    storing: Option<BoxFuture<'static, Result<Bytes, DealError>>>,
+    storing: Option<BoxFuture<'static, Result<Stored, DealError>>>,
     paying: Option<BoxFuture<'static, Result<Vec<u8>, DealError>>>,
     vouchers: u64,
     /// Staged bytes that vouchers were signed for.
@@ -121,9 +146,10 @@ impl<S: Duplex> Buyer<'_, S> {
         while !self.client.is_done() {
             self.work_on();
             let deadline = self.client.deadline().into();
+            let takes = !self.is_closed && self.arrived.len() < QUEUE;
             tokio::select! {
-                frame = self.reader.frame(), if !self.is_closed => self.on_frame(frame?).await?,
-                blocks = finished(&mut self.verifying) => self.verified.extend(blocks?),
+                frame = self.reader.frame(), if takes => self.on_frame(frame?).await?,
+                verified = finished(&mut self.verifying) => self.on_verified(verified?)?,
                 stored = finished(&mut self.storing) => self.on_stored(stored?).await?,
                 voucher = finished(&mut self.paying) => self.on_voucher(voucher?).await?,
                 () = sleep_until(deadline) => {
@@ -132,7 +158,7 @@ impl<S: Duplex> Buyer<'_, S> {
                 }
             }
         }
-        Ok(())
+        self.finish_work().await
     }
 
     async fn on_frame(&mut self, frame: Option<Frame>) -> Result<(), DealError> {
@@ -161,8 +187,20 @@ impl<S: Duplex> Buyer<'_, S> {
         self.carry_out(steps).await
     }
 
-    async fn on_stored(&mut self, bytes: Bytes) -> Result<(), DealError> {
-        let steps = self.client.on_staged(bytes, Instant::now())?;
+    /// What came after a bad block is worth nothing: the bad one named it.
+    fn on_verified(&mut self, verified: Verified) -> Result<(), DealError> {
+        self.verified.extend(verified.blocks);
+        match verified.bad {
+            None => Ok(()),
+            Some(fault) => {
+                self.arrived.clear();
+                Err(fault.into())
+            }
+        }
+    }
+
+    async fn on_stored(&mut self, stored: Stored) -> Result<(), DealError> {
+        let steps = self.client.on_staged(stored.blocks, stored.bytes, Instant::now())?;
         (self.progress)(self.client.staged());
         self.carry_out(steps).await
     }
@@ -189,13 +227,17 @@ impl<S: Duplex> Buyer<'_, S> {
     fn pay(&mut self, amount: AttoFil) -> Result<(), DealError> {
         let hold = self.hold.clone().ok_or(Fault::Price)?;
         let (pool, purse) = (self.shared.pool.clone(), self.shared.purse.clone());
-        let staging = self.staging.clone();
+        let (staging, spending) = (self.staging.clone(), self.spending.clone());
         let staged = self.client.staged();
         let bytes = staged.saturating_sub(std::mem::replace(&mut self.paid_for, staged));
         self.paying = Some(Box::pin(async move {
             let signed = pool.run(move || {
                 staging.sync()?;
-                Ok::<_, DealError>(purse.voucher(&hold, amount, bytes)?)
+                let voucher = purse.voucher(&hold, amount, bytes)?;
+                if let Some(spending) = spending {
+                    spending.on_voucher(amount);
+                }
+                Ok::<_, DealError>(voucher)
             });
             signed.await?
         }));
@@ -205,9 +247,9 @@ impl<S: Duplex> Buyer<'_, S> {
     /// Keeps one batch with the hasher and one with the disk, in the order in which they came.
     fn work_on(&mut self) {
         let pool = &self.shared.pool;
-        if self.verifying.is_none() && !self.arrived.is_empty() {
+        if self.verifying.is_none() && !self.arrived.is_empty() && self.verified.len() < QUEUE {
             let (pool, batch) = (pool.clone(), take(&mut self.arrived, |block| Bytes::of(&block.data)));
-            self.verifying = Some(Box::pin(async move { pool.run(move || verify(batch)).await? }));
+            self.verifying = Some(Box::pin(async move { Ok(pool.run(move || verify(batch)).await?) }));
         }
         if self.storing.is_none() && !self.verified.is_empty() {
             let (pool, batch) = (pool.clone(), take(&mut self.verified, Block::size));
@@ -216,16 +258,21 @@ impl<S: Duplex> Buyer<'_, S> {
         }
     }
 
-    /// Finishes what is in hand.
+    /// Finishes what is in hand: all that is good of it is staged on return.
     async fn finish_work(&mut self) -> Result<(), DealError> {
+        let mut result = Ok(());
         loop {
             self.work_on();
             if self.verifying.is_none() && self.storing.is_none() {
-                return Ok(());
+                return result;
             }
             tokio::select! {
-                blocks = finished(&mut self.verifying) => self.verified.extend(blocks?),
-                stored = finished(&mut self.storing) => drop(self.client.on_staged(stored?, Instant::now())),
+                verified = finished(&mut self.verifying) => result = result.and(self.on_verified(verified?)),
+                stored = finished(&mut self.storing) => {
+                    let Stored { blocks, bytes } = stored?;
+                    // What it would do next is of no use any more.
+                    drop(self.client.on_staged(blocks, bytes, Instant::now()));
+                }
             }
         }
     }
@@ -249,9 +296,10 @@ impl<S: Duplex> Buyer<'_, S> {
 
 /// Takes a batch from the front.
 fn take<T>(queue: &mut Vec<T>, size_of: impl Fn(&T) -> Bytes) -> Vec<T> {
-    let mut size = Bytes::ZERO;
+    let (mut size, mut room) = (Bytes::ZERO, QUEUE);
     let is_within = |item: &T| {
-        let fits = size < BATCH;
+        let fits = size < BATCH && room > 0;
+        room = room.saturating_sub(1);
         size = size.saturating_add(size_of(item));
         fits
     };
@@ -259,20 +307,25 @@ fn take<T>(queue: &mut Vec<T>, size_of: impl Fn(&T) -> Bytes) -> Vec<T> {
     queue.drain(..count).collect()
 }
 
-/// Hashes blocks. Blocks.
-fn verify(batch: Vec<Arrived>) -> Result<Vec<Block>, DealError> {
-    let verified = |Arrived { seq, cid, data }| {
-        Block::verified(cid, data).map_err(|_| Fault::BadBlock { seq, want: cid }.into())
-    };
-    batch.into_iter().map(verified).collect()
+/// Hashes blocks up to the first that is bad. Blocks.
+fn verify(batch: Vec<Arrived>) -> Verified {
+    let mut blocks = Vec::with_capacity(batch.len());
+    for Arrived { seq, cid, data } in batch {
+        match Block::verified(cid, data) {
+            Ok(block) => blocks.push(block),
+            Err(_) => return Verified { blocks, bad: Some(Fault::BadBlock { seq, want: cid }) },
+        }
+    }
+    Verified { blocks, bad: None }
 }
 
 /// Stages blocks in order. Blocks.
-fn store(staging: &Staging, batch: &[Block]) -> Result<Bytes, DealError> {
-    let mut stored = Bytes::ZERO;
+fn store(staging: &Staging, batch: &[Block]) -> Result<Stored, DealError> {
+    let mut stored = Stored::default();
     for block in batch {
         staging.put(block)?;
-        stored = stored.saturating_add(block.size());
+        stored.blocks = stored.blocks.saturating_add(1);
+        stored.bytes = stored.bytes.saturating_add(block.size());
     }
     Ok(stored)
 }

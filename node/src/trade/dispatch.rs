@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use libp2p::PeerId;
-use pop_dag::proof::{Proof, prove};
-use pop_dag::{Cid, Scope};
+use pop_dag::proof::{Proof, Prover};
+use pop_dag::walk::{self, RunError};
+use pop_dag::{Buf, Cid, Scope, SinkError};
 use pop_exchange::replicate::{Authorisations, Bound, Outcome, Plan, Rounds, Step};
 use pop_rpc::Reporter;
+use pop_store::Store;
 use pop_units::{Bytes, ReplicationFactor};
 use pop_wire::dispatch::{Request, Talk};
 use pop_wire::{DISPATCH, ProofKey, RequestId, Token, query_topic};
@@ -18,11 +20,17 @@ use tokio::time::{sleep_until, timeout};
 use super::error::DispatchError;
 use super::link::{ANSWER, link};
 use super::shared::Shared;
+use crate::pool::{Cancel, Stopped};
 
 /// Time for a pull besides its bytes: queueing, disk, proof.
 const PULL_BASE: Duration = Duration::from_secs(120);
 /// The slowest pull that is waited for.
 const PULL_RATE: u64 = 256 << 10;
+
+/// How long a copy of so many bytes may take; the asker waits no longer, so the puller need not go on either.
+pub(super) fn patience(size: Bytes) -> Duration {
+    PULL_BASE.saturating_add(Duration::from_secs(size.get() / PULL_RATE))
+}
 
 /// How to replicate.
 #[derive(Clone, Debug)]
@@ -130,7 +138,7 @@ impl Drop for Authorised<'_> {
 async fn ask(shared: &Arc<Shared>, peer: PeerId, root: Cid, size: Bytes) -> Result<Proof, NoCopy> {
     let now = Instant::now();
     let (token, key) = (Token::new(rand::random()), ProofKey::new(rand::random()));
-    let patience = PULL_BASE.saturating_add(Duration::from_secs(size.get() / PULL_RATE));
+    let patience = patience(size);
     let bound = Bound { root, peer, expiry: now + patience.min(Authorisations::LIFE) };
     if !shared.tables().authorisations.grant(token, bound, now) {
         return Err(failed("too many copies are being made"));
@@ -169,9 +177,23 @@ async fn region_with(shared: &Shared, peer: &PeerId) -> Option<String> {
     shared.policy.regions.iter().find(|region| topics.contains(&query_topic(region))).cloned()
 }
 
-/// Makes the proof over this node's own copy.
+/// Makes the proof over this node's own copy. A dropped call ends the reading at the next block.
 pub(super) async fn own_proof(shared: &Shared, root: Cid, key: ProofKey) -> Result<Proof, String> {
-    let store = shared.store.clone();
-    let proved = shared.pool.run(move || prove(&root, &Scope::all(), key.as_bytes(), &store)).await;
+    let (store, cancel) = (shared.store.clone(), Cancel::default());
+    let _left = cancel.on_drop();
+    let proved = shared.pool.run(move || prove(&store, root, &key, &cancel)).await;
     proved.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
+}
+
+/// Reads and hashes a whole DAG. Blocks.
+fn prove(store: &Store, root: Cid, key: &ProofKey, cancel: &Cancel) -> Result<Proof, RunError> {
+    let mut prover = Prover::new(key.as_bytes());
+    walk::run(root, &Scope::all(), store, &mut |cid: &Cid, data: &Buf| {
+        if cancel.is_cancelled() {
+            return Err(SinkError::new(Stopped));
+        }
+        prover.on_block(cid, data);
+        Ok(())
+    })?;
+    Ok(prover.finish())
 }

@@ -76,8 +76,8 @@ pub(super) enum DealError {
     #[error(transparent)]
     Peer(#[from] Fault),
     /// It costs more than may be spent.
-    #[error("costs {cost}, {budget} may be spent")]
-    TooDear { cost: AttoFil, budget: AttoFil },
+    #[error("costs {cost}, {budget} may be spent {of}")]
+    TooDear { cost: AttoFil, budget: AttoFil, of: &'static str },
     /// The peer cannot be reached.
     #[error("cannot be reached: {0}")]
     Unreachable(String),
@@ -142,7 +142,7 @@ impl fault::Fault for FetchError {
             }
             Self::Purse(_) => Error::of(ErrorCode::Internal, &self),
             Self::BadData { .. } => Error::of(ErrorCode::BadInput, &self)
-                .with_hint("nothing of it was kept or paid for; try another peer"),
+                .with_hint("only what was verified is kept and paid for; try another peer"),
             Self::Store(store) => store.fault(),
             Self::Stopped => Error::of(ErrorCode::Interrupted, &self),
         }

@@ -21,11 +21,19 @@ use super::ask::{Asking, Question};
 use super::buy::{Bought, Purchase, buy};
 use super::error::{DealError, FetchError, told};
 use super::shared::{Shared, Turn, unix_seconds};
+use crate::net::Stream;
 
 /// Names of a root that are kept for lists.
 const KEYS: usize = 4096;
 /// Bytes of a staging's name; a longer path is named by its hash.
 const NAME: usize = 160;
+
+/// What one call spends at most unless it says otherwise. The size in an offer is only a claim, and money for all
+/// of it is deposited before the first byte comes.
+const SPEND: AttoFil = AttoFil::from_fil(10);
+/// How long a provider waits for the first frame, less the time on the way: a substream that was opened before
+/// is good for so long.
+const PROBED: Duration = Duration::from_secs(5);
 
 /// What to retrieve, and on which terms.
 #[derive(Clone, Debug)]
@@ -36,7 +44,7 @@ pub struct FetchRequest {
     pub path: Vec<String>,
     /// The most to pay for a byte.
     pub max_price: PricePerByte,
-    /// The most to pay in all.
+    /// The most to pay in all; 10 FIL if it is not said.
     pub max_spend: Option<AttoFil>,
     /// Whom to ask; everybody when empty. An address of nothing but `/p2p/PEER` is a connected peer.
     pub peers: Vec<Multiaddr>,
@@ -232,8 +240,7 @@ impl Job<'_> {
         self.bought.bytes = self.bought.bytes.saturating_add(bought.bytes);
         self.bought.vouchers = self.bought.vouchers.saturating_add(bought.vouchers);
         self.bought.spent = self.bought.spent.checked_add(bought.spent).unwrap_or(self.bought.spent);
-        self.shared.on_spent(bought.spent, Instant::now());
-        if !bought.bytes.is_zero() {
+        if result.is_ok() || !bought.bytes.is_zero() {
             self.provider = provider;
             self.held = self.held.saturating_add(bought.bytes);
         }
@@ -243,6 +250,7 @@ impl Job<'_> {
             tracing::debug!(%provider, error = %told(&error), "offer failed");
             self.progress.note("transfer", format!("{provider}: {error}"));
             self.last = Some((provider, error));
+            return None;
         }
         bought.whole
     }
@@ -255,17 +263,21 @@ impl Job<'_> {
         let (shared, offer) = (self.shared, &signed.offer);
         let size = offer.size.saturating_sub(held.bytes);
         let cost = offer.price.cost_of(size).map_err(Fault::from)?;
-        let budget = self.budget();
-        if cost > budget {
-            return Err(DealError::TooDear { cost, budget });
-        }
+        let budget = self.budget(cost)?;
+        // Held until the deal is over, so that what is under way counts as well.
+        let spending = shared.set_aside(cost, Instant::now());
+        let spending = spending.map_err(|left| DealError::TooDear { cost, budget: left, of: "today" })?;
         let deal = DealId::new(rand::random());
+        // Before money is deposited for it: who cannot be reached is not worth a channel.
+        let mut stream = open(shared, offer.provider).await?;
+        let begun = Instant::now();
         let lane = match (&offer.payee, offer.price.is_free()) {
             (Some(payee), false) => Some(Lane::hold(shared, *payee, deal, cost).await?),
             (None, _) | (Some(_), true) => None,
         };
-        let stream = shared.net.open(offer.provider, TRANSFER).await;
-        let stream = stream.map_err(|e| DealError::Unreachable(e.to_string()))?;
+        if begun.elapsed() > PROBED {
+            stream = open(shared, offer.provider).await?;
+        }
         let terms = Terms {
             deal,
             root: self.request.root,
@@ -280,6 +292,7 @@ impl Job<'_> {
         let purchase = Purchase {
             terms,
             hold: lane.as_ref().map(|lane| lane.hold.clone()),
+            spending: Some(spending),
             staging: self.staging.clone(),
             walk: held.walk,
             skip: held.blocks,
@@ -293,10 +306,17 @@ impl Job<'_> {
         Ok(buy(shared, stream, purchase, &mut told).await)
     }
 
-    fn budget(&self) -> AttoFil {
-        let whole = self.request.max_spend.unwrap_or(AttoFil::new(u128::MAX));
-        let left = whole.saturating_sub(self.bought.spent);
-        self.shared.left_today(Instant::now()).map_or(left, |today| left.min(today))
+    /// Returns what this call may still spend, if that covers `cost`.
+    fn budget(&self, cost: AttoFil) -> Result<AttoFil, DealError> {
+        let (whole, of) = match self.request.max_spend {
+            Some(most) => (most, "by --max-spend"),
+            None => (SPEND, "without --max-spend"),
+        };
+        let budget = whole.saturating_sub(self.bought.spent);
+        if cost > budget {
+            return Err(DealError::TooDear { cost, budget, of });
+        }
+        Ok(budget)
     }
 
     async fn commit(&self, target: Option<Cid>) -> Result<Fetched, FetchError> {
@@ -330,6 +350,12 @@ impl Job<'_> {
             DealError::Stopped => FetchError::Stopped,
         }
     }
+}
+
+/// Opens a substream for a deal.
+async fn open(shared: &Shared, provider: PeerId) -> Result<Stream, DealError> {
+    let stream = shared.net.open(provider, TRANSFER).await;
+    stream.map_err(|e| DealError::Unreachable(e.to_string()))
 }
 
 fn of_fault(peer: PeerId, fault: Fault) -> FetchError {

@@ -1,24 +1,31 @@
 //! Keeping a copy for a peer that asks for it.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use futures::io::{ReadHalf, WriteHalf};
 use libp2p::PeerId;
 use pop_dag::proof::Proof;
 use pop_dag::{Cid, Scope};
 use pop_exchange::deal::client::Terms;
-use pop_store::{Ref, Staging, Store};
+use pop_store::{Ref, Staging};
 use pop_units::{AttoFil, Bytes, PricePerByte};
 use pop_wire::dispatch::{Request, Talk};
 use pop_wire::transfer::Grant;
 use pop_wire::{DealId, Reason, TRANSFER, limit};
+use tokio::time::timeout;
 
 use super::buy::{Bought, Purchase, buy};
-use super::dispatch::own_proof;
+use super::dispatch::{own_proof, patience};
 use super::error::told;
 use super::fetch::{names, resume, stage};
-use super::link::{ANSWER, Duplex, link};
+use super::link::{ANSWER, Duplex, Reader, Writer, link};
 use super::shared::{Shared, unix_seconds};
+
+/// How long a request waits for its turn; half of what the asker grants besides the bytes.
+const QUEUE: Duration = Duration::from_secs(60);
+/// What a block counts towards a peer's quota besides its bytes: its place in the indices.
+const BLOCK_COST: Bytes = Bytes::new(128);
 
 /// Serves one request to keep a copy.
 pub(super) async fn on_stream<S: Duplex>(shared: Arc<Shared>, peer: PeerId, stream: S) {
@@ -32,18 +39,8 @@ pub(super) async fn on_stream<S: Duplex>(shared: Arc<Shared>, peer: PeerId, stre
         }
     };
     let root = request.root;
-    let last = match consider(&shared, peer, &request).await {
-        Ok(Answer::Have(proof)) => Talk::Have { proof: proof.0 },
-        Ok(Answer::Pull(reserved)) => {
-            if writer.send(&Talk::Accepted).await.is_err() {
-                shared.tables().quota.settle(&peer, reserved, Bytes::ZERO);
-                return;
-            }
-            match pull(&shared, peer, &request, reserved).await {
-                Ok(proof) => Talk::Done { proof: proof.0 },
-                Err(why) => Talk::Refused { why: Reason::new(why) },
-            }
-        }
+    let last = match answer(&shared, peer, &request, (&mut reader, &mut writer)).await {
+        Ok(last) => last,
         Err(why) => Talk::Refused { why: Reason::new(why) },
     };
     tracing::debug!(%peer, %root, kept = !matches!(last, Talk::Refused { .. }), "dispatch");
@@ -53,29 +50,66 @@ pub(super) async fn on_stream<S: Duplex>(shared: Arc<Shared>, peer: PeerId, stre
     }
 }
 
-enum Answer {
-    /// Have it already.
-    Have(Proof),
-    /// Will pull it; so much is reserved.
-    Pull(Bytes),
+/// Works on a request; returns the last word on it.
+async fn answer<S: Duplex>(
+    shared: &Arc<Shared>,
+    peer: PeerId,
+    request: &Request,
+    (reader, writer): (&mut Reader<ReadHalf<S>>, &mut Writer<WriteHalf<S>>),
+) -> Result<Talk, String> {
+    let proof = |proof: Proof| proof.0;
+    let Some(reserved) = consider(shared, peer, request).await? else {
+        let made = proof_for(shared, peer, request, reader).await;
+        return made.map(|made| Talk::Have { proof: proof(made) });
+    };
+    let mut reservation = Reservation { shared, peer, reserved, stored: Bytes::ZERO };
+    writer.send(&Talk::Accepted).await.map_err(|e| e.to_string())?;
+    reservation.stored = copy(shared, peer, request, reserved).await?;
+    drop(reservation);
+    let made = proof_for(shared, peer, request, reader).await;
+    made.map(|made| Talk::Done { proof: proof(made) })
 }
 
-async fn consider(shared: &Shared, peer: PeerId, request: &Request) -> Result<Answer, String> {
+/// Returns how many bytes are reserved for a copy that is to be pulled; `None` when it is here.
+async fn consider(shared: &Shared, peer: PeerId, request: &Request) -> Result<Option<Bytes>, String> {
     if shared.draining.is_cancelled() {
         return Err("the node is stopping".into());
+    }
+    // Before anything is read: who is not of this region is not worth a proof either.
+    if !shared.policy.regions.contains(&request.region) {
+        return Err(format!("not in region {:?}", request.region));
     }
     let (store, root) = (shared.store.clone(), request.root);
     let known = shared.pool.run(move || store.ref_of(&root)).await.map_err(|e| e.to_string())?;
     let known = known.map_err(|_| "the store does not answer".to_owned())?;
     if known.is_some_and(|known| known.complete) {
-        return Ok(Answer::Have(own_proof(shared, root, request.key).await?));
-    }
-    if !shared.policy.regions.contains(&request.region) {
-        return Err(format!("not in region {:?}", request.region));
+        return Ok(None);
     }
     let room = shared.store.capacity().saturating_sub(shared.store.used());
     let reserved = shared.tables().quota.reserve(peer, request.size, room, Instant::now());
-    reserved.map(Answer::Pull).map_err(|refusal| refusal.to_string())
+    reserved.map(Some).map_err(|refusal| refusal.to_string())
+}
+
+/// Makes a proof for a peer: one at a time for it, few at a time for all, and none once it has left. Each reads a
+/// whole DAG, which is the one thing here that costs the asker nothing.
+async fn proof_for<R: futures::AsyncRead + Unpin>(
+    shared: &Arc<Shared>,
+    peer: PeerId,
+    request: &Request,
+    reader: &mut Reader<R>,
+) -> Result<Proof, String> {
+    let busy = |_| "too many proofs are being made".to_owned();
+    let work = async {
+        let _turn = timeout(QUEUE, shared.turn(&format!("prove:{peer}"))).await.map_err(busy)?;
+        let permit = timeout(QUEUE, shared.proofs.acquire()).await.map_err(busy)?;
+        let _permit = permit.map_err(|e| e.to_string())?;
+        own_proof(shared, request.root, request.key).await
+    };
+    tokio::select! {
+        made = work => made,
+        // It has nothing to say meanwhile: this is its end.
+        _ = reader.frame() => Err("the asker has left".into()),
+    }
 }
 
 /// A reservation that is settled however the pull ends.
@@ -92,60 +126,78 @@ impl Drop for Reservation<'_> {
     }
 }
 
-/// Pulls, verifies and keeps the DAG, and proves it.
-async fn pull(
+/// Pulls, verifies and keeps the DAG. Returns what it counts towards the quota. Whatever fails, nothing stays.
+async fn copy(
     shared: &Arc<Shared>,
     peer: PeerId,
     request: &Request,
     reserved: Bytes,
-) -> Result<Proof, String> {
-    let mut reservation = Reservation { shared, peer, reserved, stored: Bytes::ZERO };
+) -> Result<Bytes, String> {
     let root = request.root;
     let name = format!("keep:{root}");
-    let _turn = shared.turn(&name).await;
-    let _permit = shared.pulls.acquire().await.map_err(|e| e.to_string())?;
+    let late = |_| "too many copies are being made".to_owned();
+    let _turn = timeout(QUEUE, shared.turn(&name)).await.map_err(late)?;
+    let permit = timeout(QUEUE, shared.pulls.acquire()).await.map_err(late)?;
+    let _permit = permit.map_err(|e| e.to_string())?;
     let store = shared.store.clone();
-    let opened = shared.pool.run(move || open(&store, &name, root)).await.map_err(|e| e.to_string())?;
-    let (staging, held) = opened?;
-    let is_complete = held.walk.want().is_none();
-    if !is_complete {
-        let terms = Terms {
-            deal: DealId::new(rand::random()),
-            root,
-            scope: Scope::all(),
-            size: reserved,
-            price: PricePerByte::FREE,
-            interval: limit::INTERVAL_MIN,
-            interval_max: limit::INTERVAL_MAX,
-            budget: AttoFil::ZERO,
-        };
+    let staged = shared.pool.run(move || stage(&store, &name, root)).await.map_err(|e| e.to_string())?;
+    let staging = staged.map_err(|e| e.to_string())?;
+    let copied = pull(shared, peer, request, (&staging, reserved)).await;
+    if copied.is_err() {
+        discard(shared, staging).await;
+    }
+    copied
+}
+
+async fn pull(
+    shared: &Arc<Shared>,
+    peer: PeerId,
+    request: &Request,
+    (staging, reserved): (&Staging, Bytes),
+) -> Result<Bytes, String> {
+    let root = request.root;
+    let here = staging.clone();
+    let held = shared.pool.run(move || resume(&here, root, &Scope::all())).await;
+    let held = held.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
+    let mut bought = Bought::default();
+    if held.walk.want().is_some() {
         let purchase = Purchase {
-            terms,
+            terms: free(root, reserved),
             grant: Grant::Token(request.token),
             hold: None,
+            spending: None,
             staging: staging.clone(),
             walk: held.walk,
             skip: held.blocks,
         };
         let stream = shared.net.open(peer, TRANSFER).await.map_err(|e| e.to_string())?;
-        let (bought, result) = buy(shared, stream, purchase, &mut |_| ()).await;
-        shared.on_deal(peer, bought.bytes, result.is_err());
-        if let Err(error) = result {
-            discard(shared, staging).await;
-            return Err(error.to_string());
-        }
-        let Bought { bytes, .. } = bought;
-        reservation.stored = bytes;
+        // A peer that sends a little now and then must not hold one of the few places for ever.
+        let bought_in_time = timeout(patience(reserved), buy(shared, stream, purchase, &mut |_| ())).await;
+        let Ok((came, result)) = bought_in_time else {
+            shared.on_deal(peer, Bytes::ZERO, true);
+            return Err("the copy came too slowly".into());
+        };
+        shared.on_deal(peer, came.bytes, result.is_err());
+        result.map_err(|e| e.to_string())?;
+        bought = came;
     }
-    let committed = shared.pool.run(move || keep(staging, root)).await.map_err(|e| e.to_string())?;
+    let whole = staging.clone();
+    let committed = shared.pool.run(move || keep(whole, root)).await.map_err(|e| e.to_string())?;
     committed.map_err(|e| e.to_string())?;
-    own_proof(shared, root, request.key).await
+    Ok(bought.bytes.saturating_add(BLOCK_COST.saturating_mul(bought.blocks)))
 }
 
-fn open(store: &Store, name: &str, root: Cid) -> Result<(Staging, super::fetch::Held), String> {
-    let staging = stage(store, name, root).map_err(|e| e.to_string())?;
-    let held = resume(&staging, root, &Scope::all()).map_err(|e| e.to_string())?;
-    Ok((staging, held))
+fn free(root: Cid, size: Bytes) -> Terms {
+    Terms {
+        deal: DealId::new(rand::random()),
+        root,
+        scope: Scope::all(),
+        size,
+        price: PricePerByte::FREE,
+        interval: limit::INTERVAL_MIN,
+        interval_max: limit::INTERVAL_MAX,
+        budget: AttoFil::ZERO,
+    }
 }
 
 /// Commits the copy. Blocks.

@@ -8,7 +8,7 @@ use futures::io::{ReadHalf, WriteHalf};
 use libp2p::PeerId;
 use pop_dag::{Cid, Scope, Walk, is_leaf};
 use pop_exchange::deal::provider::{Closing, Next};
-use pop_exchange::deal::{Fault, Provider, SILENCE, Schedule};
+use pop_exchange::deal::{Fault, Provider, Schedule};
 use pop_keys::Address;
 use pop_store::Store;
 use pop_units::{Bytes, PricePerByte};
@@ -25,7 +25,9 @@ use super::shared::{Shared, unix_seconds};
 
 /// Blocks that are read ahead: one large block, or some small ones.
 const BATCH: Bytes = Bytes::new(2 << 20);
-/// How long looking a channel up on the chain may take; the client's own deadline is [`SILENCE`].
+/// How many of them, whatever their size.
+const BATCH_BLOCKS: usize = 4096;
+/// How long looking a channel up on the chain may take; the client's own deadline is [`SILENCE`](pop_exchange::deal::SILENCE).
 const ADMIT: std::time::Duration = std::time::Duration::from_secs(15);
 
 /// Why a deal is not made, or not finished, as the client is told.
@@ -43,7 +45,7 @@ impl Refused {
 impl From<Fault> for Refused {
     fn from(fault: Fault) -> Self {
         let code = match &fault {
-            Fault::Silence { .. } => Refusal::Silence,
+            Fault::Silence { .. } | Fault::TooSlow { .. } => Refusal::Silence,
             _ => Refusal::Protocol,
         };
         Self::new(code, fault)
@@ -235,7 +237,7 @@ impl Blocks {
             size = size.saturating_add(Bytes::of(&data));
             batch.push((BlockHeader::of(&cid, len, self.seq), data));
             self.seq = self.seq.saturating_add(1);
-            if size >= BATCH {
+            if size >= BATCH || batch.len() >= BATCH_BLOCKS {
                 break;
             }
         }
@@ -300,7 +302,7 @@ impl Sale<'_> {
         loop {
             let moved = self.moved.notified();
             self.check()?;
-            let next = self.provider().next(size)?;
+            let next = self.provider().next(size, Instant::now())?;
             match next {
                 Next::Send => return Ok(()),
                 Next::AwaitPayment(Some(bill)) => writer.put(&bill)?,
@@ -315,7 +317,7 @@ impl Sale<'_> {
         loop {
             let moved = self.moved.notified();
             self.check()?;
-            let closing = self.provider().closing()?;
+            let closing = self.provider().closing(Instant::now())?;
             let (frames, is_over) = match closing {
                 Closing::Finish(frames) => (frames, true),
                 Closing::AwaitPayment(frames) => (frames, false),
@@ -333,10 +335,10 @@ impl Sale<'_> {
 
     /// Waits until the machine moves, while it is the client's turn.
     async fn wait(&self, moved: impl Future<Output = ()>) -> Result<(), Refused> {
-        let deadline = Instant::now() + SILENCE;
+        let deadline = self.provider().deadline();
         tokio::select! {
             () = moved => Ok(()),
-            () = sleep_until(deadline.into()) => Err(Fault::Silence { seconds: SILENCE.as_secs() }.into()),
+            () = sleep_until(deadline.into()) => Ok(self.provider().on_tick(Instant::now())?),
         }
     }
 

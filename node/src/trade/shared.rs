@@ -30,6 +30,10 @@ pub(super) const DEALS: usize = 32;
 pub(super) const PER_PEER: u32 = 16;
 /// Questions that are worked on at once: each may walk a DAG in the index.
 pub(super) const ANSWERS: usize = 4;
+/// Offers that are handed over at once.
+pub(super) const DELIVERIES: usize = 32;
+/// Proofs that are made at once for others: each reads a whole DAG, and deals need the disk too.
+pub(super) const PROOFS: usize = 2;
 /// Copies that are pulled at once.
 pub(super) const PULLS: usize = 4;
 /// Copies that are pulled at once for one peer.
@@ -75,6 +79,8 @@ pub(super) struct Shared {
     pub(super) tasks: TaskTracker,
     pub(super) deals: Semaphore,
     pub(super) answers: Semaphore,
+    pub(super) deliveries: Semaphore,
+    pub(super) proofs: Semaphore,
     pub(super) pulls: Semaphore,
     /// A peer joined a topic.
     pub(super) joined: Notify,
@@ -95,6 +101,20 @@ pub(super) struct Tables {
     places: HashMap<PeerId, u32>,
     records: HashMap<PeerId, Record>,
     spent: VecDeque<(Instant, AttoFil)>,
+    /// What deals under way may yet spend.
+    promised: AttoFil,
+}
+
+impl Tables {
+    /// Returns what may still be spent within a day.
+    fn left_today(&mut self, most: AttoFil, now: Instant) -> AttoFil {
+        while self.spent.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) >= DAY) {
+            self.spent.pop_front();
+        }
+        let spent = AttoFil::checked_sum(self.spent.iter().map(|(_, amount)| *amount));
+        let taken = spent.and_then(|spent| spent.checked_add(self.promised));
+        taken.map_or(AttoFil::ZERO, |taken| most.saturating_sub(taken))
+    }
 }
 
 /// How a peer has behaved.
@@ -128,6 +148,7 @@ impl Shared {
             places: HashMap::new(),
             records: HashMap::new(),
             spent: VecDeque::new(),
+            promised: AttoFil::ZERO,
         };
         Arc::new(Self {
             net,
@@ -141,6 +162,8 @@ impl Shared {
             tasks: TaskTracker::new(),
             deals: Semaphore::new(DEALS),
             answers: Semaphore::new(ANSWERS),
+            deliveries: Semaphore::new(DELIVERIES),
+            proofs: Semaphore::new(PROOFS),
             pulls: Semaphore::new(PULLS),
             joined: Notify::new(),
             tables: Mutex::new(tables),
@@ -177,22 +200,25 @@ impl Shared {
         }
     }
 
-    /// Returns what may still be spent today; `None` when there is no bound.
-    pub(super) fn left_today(&self, now: Instant) -> Option<AttoFil> {
-        let most = self.policy.max_spend_per_day?;
-        let mut tables = self.tables();
-        while tables.spent.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) >= DAY) {
-            tables.spent.pop_front();
-        }
-        let spent = AttoFil::checked_sum(tables.spent.iter().map(|(_, amount)| *amount));
-        Some(spent.map_or(AttoFil::ZERO, |spent| most.saturating_sub(spent)))
-    }
-
-    /// Takes note of what was spent.
-    pub(super) fn on_spent(&self, amount: AttoFil, now: Instant) {
-        if !amount.is_zero() && self.policy.max_spend_per_day.is_some() {
-            self.tables().spent.push_back((now, amount));
-        }
+    /// Sets `cost` aside from what may be spent in a day, so that deals made at once do not each count on all
+    /// of it. The last handle that is dropped gives back what was not paid.
+    ///
+    /// # Errors
+    /// What is left, when it is less.
+    pub(super) fn set_aside(self: &Arc<Self>, cost: AttoFil, now: Instant) -> Result<Arc<Spending>, AttoFil> {
+        let cost = match self.policy.max_spend_per_day {
+            None => AttoFil::ZERO,
+            Some(most) => {
+                let mut tables = self.tables();
+                let left = tables.left_today(most, now);
+                if cost > left {
+                    return Err(left);
+                }
+                tables.promised = tables.promised.checked_add(cost).map_err(|_| left)?;
+                cost
+            }
+        };
+        Ok(Arc::new(Spending { shared: Arc::clone(self), cost, paid: Mutex::new(AttoFil::ZERO) }))
     }
 
     /// Takes note of how a deal with a peer went.
@@ -219,6 +245,36 @@ impl Shared {
             // Stopped before its end, it leaves what a crash would leave.
             let _ = stop.run_until_cancelled(task).await;
         });
+    }
+}
+
+/// Money set aside for one deal. Whoever signs its vouchers holds it, so that a deal whose call is dropped is
+/// not settled before the last voucher is known.
+pub(super) struct Spending {
+    shared: Arc<Shared>,
+    cost: AttoFil,
+    paid: Mutex<AttoFil>,
+}
+
+impl Spending {
+    /// Takes note of a voucher that was signed.
+    pub(super) fn on_voucher(&self, amount: AttoFil) {
+        let mut paid = self.paid.lock().unwrap_or_else(PoisonError::into_inner);
+        *paid = paid.checked_add(amount).unwrap_or(AttoFil::new(u128::MAX));
+    }
+}
+
+impl Drop for Spending {
+    fn drop(&mut self) {
+        let paid = *self.paid.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if self.shared.policy.max_spend_per_day.is_none() {
+            return;
+        }
+        let mut tables = self.shared.tables();
+        tables.promised = tables.promised.saturating_sub(self.cost);
+        if !paid.is_zero() {
+            tables.spent.push_back((Instant::now(), paid));
+        }
     }
 }
 

@@ -50,6 +50,11 @@ struct Bank {
 }
 
 impl Bank {
+    /// How many lanes were asked for.
+    fn holds(&self) -> u64 {
+        *self.next.lock().unwrap()
+    }
+
     fn taken(&self) -> AttoFil {
         AttoFil::checked_sum(self.lanes.lock().unwrap().values().map(|(_, taken)| *taken)).unwrap()
     }
@@ -132,6 +137,8 @@ struct Setup {
     region: &'static str,
     quota: Bytes,
     funds: AttoFil,
+    spend: Option<AttoFil>,
+    protocols: Vec<String>,
     bank: Arc<Bank>,
     /// Real money instead of the bank's.
     wallet: Option<Wallet>,
@@ -145,6 +152,8 @@ impl Default for Setup {
             region: "Test",
             quota: Bytes::GIB,
             funds: AttoFil::from_fil(1000),
+            spend: None,
+            protocols: protocols(),
             bank: Arc::default(),
             wallet: None,
         }
@@ -180,7 +189,7 @@ impl Node {
         let mut config = NetConfig::new(key.clone());
         config.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
         config.topics = topics(&[setup.region.to_owned()]);
-        config.protocols = protocols();
+        config.protocols = setup.protocols;
         config.limits.target_peers = 0;
         let stop = CancellationToken::new();
         let (net, events, run) = net::start(config, stop.clone()).unwrap();
@@ -188,13 +197,13 @@ impl Node {
         let dir = tempfile::tempdir().unwrap();
         let options = Options { segment_size: Bytes::new(16 * MIB), ..Options::default() };
         let store = Store::open(dir.path(), options).unwrap();
-        let Setup { price, chain, region, quota, funds, bank, wallet } = setup;
+        let Setup { price, chain, region, quota, funds, spend, bank, wallet, .. } = setup;
         let purse: Arc<dyn Purse> = match wallet {
             Some(wallet) => Arc::new(WalletPurse::new(wallet)),
             None => Arc::new(PlayPurse { bank, chain: chain.to_owned(), funds }),
         };
         let handles = Handles { net, store, pool: Pool::new(), purse, key };
-        let policy = Policy { regions: vec![region.to_owned()], price, max_spend_per_day: None, quota };
+        let policy = Policy { regions: vec![region.to_owned()], price, max_spend_per_day: spend, quota };
         let shared = Shared::new(handles, policy, stop.clone());
         let trade = Trade { shared: Arc::clone(&shared) };
         Self { shared, trade, events: Some(events), stop, _dir: dir }

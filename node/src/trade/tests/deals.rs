@@ -134,6 +134,37 @@ async fn a_path_brings_only_what_it_needs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn empty_files_come_too() {
+    let bank = Arc::<Bank>::default();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a"), "full").unwrap();
+    std::fs::write(dir.path().join("z"), "").unwrap();
+    for price in [PricePerByte::FREE, price()] {
+        let seller = Node::start(Setup { price, bank: Arc::clone(&bank), ..Setup::default() });
+        let mut staging = seller.shared.store.stage("test").unwrap();
+        let added = unixfs::add_path(dir.path(), &Profile::default(), &mut staging, &mut |_| ()).unwrap();
+        let mut nothing: &[u8] = &[];
+        let alone = unixfs::add_file(&mut nothing, &Profile::default(), &mut staging, &mut |_| ()).unwrap();
+        staging.commit(Ref { complete: true, ..Ref::new(added.cid) }).unwrap();
+        let staging = seller.shared.store.stage("alone").unwrap();
+        staging.put(&pop_dag::Block::of(pop_dag::Codec::Raw, Buf::new())).unwrap();
+        staging.commit(Ref { complete: true, ..Ref::new(alone.cid) }).unwrap();
+        for (root, path, all) in
+            [(added.cid, None, true), (added.cid, Some("z"), false), (alone.cid, None, true)]
+        {
+            let buyer = Node::start(Setup { bank: Arc::clone(&bank), ..Setup::default() });
+            buyer.join(&seller).await;
+            let path: Vec<String> = path.into_iter().map(str::to_owned).collect();
+            let fetched = buyer.fetch(root, |request| request.path = path.clone()).await.unwrap();
+            assert_eq!(fetched.provider, seller.id());
+            let found = unixfs::resolve(&root, &path, &buyer.shared.store).unwrap();
+            assert!(buyer.shared.store.has(&found.cid).unwrap(), "{root}/{path:?}");
+            assert_eq!(buyer.has_all(&root), all);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_fetch_that_was_cut_off_goes_on_where_it_was() {
     let bank = Arc::<Bank>::default();
     let seller = Node::start(Setup { price: price(), bank: Arc::clone(&bank), ..Setup::default() });
@@ -177,6 +208,81 @@ async fn a_draining_node_begins_nothing_new() {
     let named = seller.address().await;
     let error = buyer.fetch(root, |request| request.peers = vec![named]).await.unwrap_err();
     assert!(matches!(error, FetchError::NotFound { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fetches_at_once_do_not_each_spend_the_whole_day() {
+    let bank = Arc::<Bank>::default();
+    let seller = Node::start(Setup { price: price(), bank: Arc::clone(&bank), ..Setup::default() });
+    let ((one, size), (two, _)) = (seller.add_file(4 * MIB, 61), seller.add_file(4 * MIB, 63));
+    let cost = price().cost_of(size).unwrap();
+    let spend = cost.checked_add(AttoFil::new(cost.get() / 2)).unwrap();
+    let buyer = Node::start(Setup { spend: Some(spend), bank: Arc::clone(&bank), ..Setup::default() });
+    buyer.join(&seller).await;
+    let (first, second) = tokio::join!(buyer.fetch(one, |_| ()), buyer.fetch(two, |_| ()));
+    assert!(bank.promised() <= spend, "{} of {spend}", bank.promised());
+    if let (Ok(_), Ok(_)) = (&first, &second) {
+        panic!("both were paid for");
+    }
+    // What a deal that was dropped has set aside is free again, save what it signed for.
+    let set_aside = |amount| buyer.shared.set_aside(AttoFil::new(amount), Instant::now());
+    let left = set_aside(u128::MAX).err().unwrap();
+    let spending = set_aside(left.get()).ok().unwrap();
+    assert_eq!(set_aside(1).err(), Some(AttoFil::ZERO));
+    spending.on_voucher(AttoFil::new(7));
+    drop(spending);
+    assert_eq!(set_aside(u128::MAX).err(), Some(left.saturating_sub(AttoFil::new(7))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn money_is_deposited_only_for_who_is_there_and_not_without_bound() {
+    let dear = PricePerByte::per_gib(AttoFil::from_fil(20_000));
+    let bank = Arc::<Bank>::default();
+    let setup = || Setup { price: dear, bank: Arc::clone(&bank), ..Setup::default() };
+    let (seller, buyer) = (Node::start(setup()), Node::start(setup()));
+    let (root, _) = seller.add_file(MIB, 65);
+    let named = seller.address().await;
+    let ask = |request: &mut FetchRequest| {
+        (request.peers, request.max_price) = (vec![named.clone()], dear);
+    };
+    let error = buyer.fetch(root, ask).await.unwrap_err();
+    assert!(matches!(&error, FetchError::Refused { why } if why.contains("without --max-spend")), "{error}");
+    assert_eq!(bank.holds(), 0);
+    let more = |request: &mut FetchRequest| {
+        ask(request);
+        request.max_spend = Some(AttoFil::from_fil(30));
+    };
+    buyer.fetch(root, more).await.unwrap();
+
+    let bank = Arc::<Bank>::default();
+    let deaf = Setup { price: price(), protocols: vec![OFFER.to_owned()], ..Setup::default() };
+    let deaf = Node::start(deaf);
+    let buyer = Node::start(Setup { bank: Arc::clone(&bank), ..Setup::default() });
+    let (root, _) = deaf.add_file(10, 67);
+    let named = deaf.address().await;
+    let error = buyer.fetch(root, |request| request.peers = vec![named]).await.unwrap_err();
+    assert!(matches!(error, FetchError::Broken { .. }), "{error}");
+    assert_eq!(bank.holds(), 0, "nobody to deal with, nothing deposited");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn offers_that_cannot_be_handed_over_keep_no_question_waiting() {
+    let (seller, buyer) = (Node::start(Setup::default()), Node::start(Setup::default()));
+    buyer.join(&seller).await;
+    let (root, _) = seller.add_file(10, 69);
+    let places = u32::try_from(shared::DELIVERIES).unwrap();
+    let stuck = seller.shared.deliveries.acquire_many(places).await.unwrap();
+    let short = |request: &mut FetchRequest| request.timeout = Duration::from_secs(2);
+    for _ in 0..=shared::ANSWERS {
+        assert!(buyer.fetch(root, short).await.is_err());
+    }
+    let address = seller.address().await;
+    let busy = seller.shared.answers.acquire_many(u32::try_from(shared::ANSWERS).unwrap()).await;
+    let named = |request: &mut FetchRequest| request.peers = vec![address.clone()];
+    assert!(buyer.fetch(root, named).await.is_err(), "too busy, and says so in time");
+    drop(busy);
+    buyer.fetch(root, named).await.unwrap();
+    drop(stuck);
 }
 
 /// Not a gate: prints what a transfer makes on this machine, free and paid.

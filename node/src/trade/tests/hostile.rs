@@ -2,6 +2,7 @@
 
 use super::*;
 use futures::{AsyncReadExt, AsyncWriteExt};
+use pop_dag::Memory;
 
 /// A node that answers questions honestly and deals as `deal` says.
 fn liar<F: Future<Output = ()> + Send + 'static>(deal: impl Fn(Stream) -> F + Send + 'static) -> Node {
@@ -60,10 +61,90 @@ fn forged(open: &Open) -> Vec<u8> {
     [header.encode().to_vec(), data].concat()
 }
 
+/// The root with no bytes at all, and then the end.
+fn empty(open: &Open) -> Vec<u8> {
+    let mut out = BlockHeader::of(&open.root, 0, 0).encode().to_vec();
+    pop_wire::encode(&Down::End { blocks: 1, sent: Bytes::ZERO }, &mut out).unwrap();
+    out
+}
+
+/// The frames of a whole deal, in which the blocks go out as `lie` changes them.
+fn transcript(root: Cid, blocks: &Memory, lie: impl Fn(usize, &Buf) -> Buf) -> Vec<u8> {
+    let (mut out, mut seq, mut sent) = (Vec::new(), 0, Bytes::ZERO);
+    let mut send = |cid: &Cid, data: &Buf| {
+        let data = lie(seq, data);
+        let len = u32::try_from(data.len()).unwrap();
+        out.extend(BlockHeader::of(cid, len, u64::try_from(seq).unwrap()).encode());
+        out.extend(&data);
+        seq += 1;
+        sent = sent.saturating_add(Bytes::of(&data));
+        Ok(())
+    };
+    pop_dag::walk::run(root, &Scope::all(), blocks, &mut send).unwrap();
+    let blocks = u64::try_from(seq).unwrap();
+    pop_wire::encode(&Down::End { blocks, sent }, &mut out).unwrap();
+    out
+}
+
+/// A node that serves one content so.
+fn plays(frames: Vec<u8>) -> Node {
+    let frames = Arc::new(frames);
+    liar(move |mut stream| {
+        let frames = Arc::clone(&frames);
+        async move {
+            accept(&mut stream).await;
+            stream.write_all(&frames).await.unwrap();
+            stream.flush().await.unwrap();
+            let mut rest = Vec::new();
+            let _ = stream.read_to_end(&mut rest).await;
+        }
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_last_leaf_without_bytes_makes_no_content_whole() {
+    let mut blocks = Memory::new();
+    let mut noise = Noise { left: 3 * MIB, state: 51 };
+    let added = unixfs::add_file(&mut noise, &Profile::default(), &mut blocks, &mut |_| ()).unwrap();
+    let last = |seq: usize, data: &Buf| if seq == 3 { Buf::new() } else { data.clone() };
+    let liar = plays(transcript(added.cid, &blocks, last));
+    let (root, _) = liar.add_file(3 * MIB, 51);
+    assert_eq!(root, added.cid);
+    let (honest, buyer) = (Node::start(Setup::default()), Node::start(Setup::default()));
+    let address = liar.address().await;
+    let error = buyer.fetch(root, |request| request.peers = vec![address]).await.unwrap_err();
+    assert!(matches!(error, FetchError::BadData { .. }), "{error}");
+    assert!(buyer.shared.store.ref_of(&root).unwrap().is_none());
+    honest.add_file(3 * MIB, 51);
+    let both = vec![liar.address().await, honest.address().await];
+    buyer.fetch(root, |request| request.peers = both).await.unwrap();
+    assert!(buyer.has_all(&root));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_behind_a_forged_node_is_staged() {
+    let (mut blocks, mut junk) = (Memory::new(), Memory::new());
+    let mut noise = Noise { left: 3 * MIB, state: 53 };
+    let added = unixfs::add_file(&mut noise, &Profile::default(), &mut blocks, &mut |_| ()).unwrap();
+    let mut noise = Noise { left: 3 * MIB, state: 55 };
+    let other = unixfs::add_file(&mut noise, &Profile::default(), &mut junk, &mut |_| ()).unwrap();
+    // Another file's blocks, under the name of the one that was asked for.
+    let frames = transcript(other.cid, &junk, |_, data| data.clone());
+    let named = BlockHeader::of(&added.cid, u32::from_be_bytes(frames[4..8].try_into().unwrap()), 0);
+    let liar = plays([&named.encode()[..], &frames[BlockHeader::LEN..]].concat());
+    let (root, _) = liar.add_file(3 * MIB, 53);
+    let buyer = Node::start(Setup::default());
+    let address = liar.address().await;
+    let error = buyer.fetch(root, |request| request.peers = vec![address]).await.unwrap_err();
+    assert!(matches!(error, FetchError::BadData { .. }), "{error}");
+    assert!(buyer.shared.store.stagings().is_empty(), "there was nothing good to keep");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_liar_is_found_out_and_the_next_offer_taken() {
-    let cases: [(&str, Lie); 4] = [
+    let cases: [(&str, Lie); 5] = [
         ("do not hash", forged),
+        ("do not hash", empty),
         ("is not", |_| BlockHeader::of(&Cid::default(), 0, 0).encode().to_vec()),
         ("unknown frame type 0x09", |_| vec![9; 100]),
         ("over the limit", |_| vec![1, 0xff, 0xff, 0x7f]),

@@ -1,6 +1,8 @@
 //! Copies elsewhere.
 
+use super::dispatch::own_proof;
 use super::*;
+use futures::io::{ReadHalf, WriteHalf};
 use pop_wire::{DISPATCH, Reason, RequestId};
 
 fn options(factor: u8) -> DispatchOptions {
@@ -181,4 +183,77 @@ async fn an_authorisation_is_for_one_peer_and_one_pull() {
     let (cached, ()) = within(async { tokio::join!(asked, checked) }).await;
     // The thief may well be asked next, and keep an honest copy.
     assert!(cached.unwrap().iter().all(|cached| cached.peer != keeper.id()));
+}
+
+/// Puts a request to `keeper` and returns the substream.
+async fn request(
+    who: &Node,
+    keeper: &Node,
+    root: Cid,
+    region: &str,
+) -> (link::Reader<ReadHalf<Stream>>, link::Writer<WriteHalf<Stream>>) {
+    let stream = within(who.shared.net.open(keeper.id(), DISPATCH)).await.unwrap();
+    let (reader, mut writer) = link(stream);
+    let request = wire::Request {
+        req_id: RequestId::new([1; 16]),
+        root,
+        size: Bytes::new(1000),
+        token: Token::new([2; 32]),
+        key: ProofKey::new([3; 32]),
+        region: region.to_owned(),
+    };
+    writer.send(&wire::Talk::Request(request)).await.unwrap();
+    (reader, writer)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_does_not_come_leaves_nothing() {
+    let (asker, keeper) = (Node::start(Setup::default()), Node::start(Setup::default()));
+    asker.join(&keeper).await;
+    // The token is unknown to the asker; the root of the other cannot be walked at all.
+    let nonsense = Cid::try_from(&[1, 0x70, 0, 3, 0xff, 0xff, 0xff][..]).unwrap();
+    let (held, _) = asker.add_file(10, 71);
+    for root in [held, nonsense] {
+        let (mut reader, _writer) = request(&asker, &keeper, root, "Test").await;
+        let last = loop {
+            match reader.message::<wire::Talk>(DEADLINE).await.unwrap() {
+                wire::Talk::Accepted => {}
+                last => break last,
+            }
+        };
+        assert!(matches!(last, wire::Talk::Refused { .. }), "{last:?}");
+        assert!(keeper.shared.store.stagings().is_empty(), "{root}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proofs_for_others_are_few_and_end_with_the_asker() {
+    let (asker, keeper) = (Node::start(Setup::default()), Node::start(Setup::default()));
+    asker.join(&keeper).await;
+    let (root, _) = keeper.add_file(MIB, 73);
+    let (mut reader, _writer) = request(&asker, &keeper, root, "Elsewhere").await;
+    let refused = reader.message::<wire::Talk>(DEADLINE).await.unwrap();
+    assert!(matches!(refused, wire::Talk::Refused { .. }), "{refused:?}");
+    drop((reader, _writer));
+
+    let places = u32::try_from(shared::PROOFS).unwrap();
+    let taken = keeper.shared.proofs.acquire_many(places).await.unwrap();
+    let (reader, writer) = request(&asker, &keeper, root, "Test").await;
+    let tasks = async |count: usize| {
+        within(async {
+            while keeper.shared.tasks.len() != count {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    };
+    tasks(1).await;
+    drop((reader, writer));
+    tasks(0).await;
+    let (mut reader, _writer) = request(&asker, &keeper, root, "Test").await;
+    tasks(1).await;
+    drop(taken);
+    let proved = reader.message::<wire::Talk>(DEADLINE).await.unwrap();
+    let right = own_proof(&keeper.shared, root, ProofKey::new([3; 32])).await.unwrap();
+    assert!(matches!(proved, wire::Talk::Have { proof } if proof == right.0), "{proved:?}");
 }

@@ -1,6 +1,7 @@
 //! Keeping a copy for a peer that asks for it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::io::{ReadHalf, WriteHalf};
@@ -13,7 +14,7 @@ use pop_units::{AttoFil, Bytes, PricePerByte};
 use pop_wire::dispatch::{Request, Talk};
 use pop_wire::transfer::Grant;
 use pop_wire::{DealId, Reason, TRANSFER, limit};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::buy::{Bought, Purchase, buy};
 use super::dispatch::{own_proof, patience};
@@ -24,6 +25,8 @@ use super::shared::{Shared, unix_seconds};
 
 /// How long a request waits for its turn; half of what the asker grants besides the bytes.
 const QUEUE: Duration = Duration::from_secs(60);
+/// How often a copy under way is looked at.
+const LOOK: Duration = Duration::from_secs(5);
 /// What a block counts towards a peer's quota besides its bytes: its place in the indices.
 const BLOCK_COST: Bytes = Bytes::new(128);
 
@@ -172,10 +175,14 @@ async fn pull(
         };
         let stream = shared.net.open(peer, TRANSFER).await.map_err(|e| e.to_string())?;
         // A peer that sends a little now and then must not hold one of the few places for ever.
-        let bought_in_time = timeout(patience(reserved), buy(shared, stream, purchase, &mut |_| ())).await;
-        let Ok((came, result)) = bought_in_time else {
-            shared.on_deal(peer, Bytes::ZERO, true);
-            return Err("the copy came too slowly".into());
+        let so_far = AtomicU64::new(0);
+        let mut note = |bytes: Bytes| so_far.store(bytes.get(), Ordering::Relaxed);
+        let (came, result) = tokio::select! {
+            done = buy(shared, stream, purchase, &mut note) => done,
+            () = falls_behind(&so_far) => {
+                shared.on_deal(peer, Bytes::ZERO, true);
+                return Err("the copy comes too slowly".into());
+            }
         };
         shared.on_deal(peer, came.bytes, result.is_err());
         result.map_err(|e| e.to_string())?;
@@ -185,6 +192,19 @@ async fn pull(
     let committed = shared.pool.run(move || keep(whole, root)).await.map_err(|e| e.to_string())?;
     committed.map_err(|e| e.to_string())?;
     Ok(bought.bytes.saturating_add(BLOCK_COST.saturating_mul(bought.blocks)))
+}
+
+/// Returns once less has come than the asker itself would wait for. The size is only its claim, so what counts is
+/// what came.
+async fn falls_behind(so_far: &AtomicU64) {
+    let begun = Instant::now();
+    while !is_behind(begun.elapsed(), Bytes::new(so_far.load(Ordering::Relaxed))) {
+        sleep(LOOK).await;
+    }
+}
+
+pub(super) fn is_behind(elapsed: Duration, came: Bytes) -> bool {
+    elapsed >= patience(came)
 }
 
 fn free(root: Cid, size: Bytes) -> Terms {

@@ -185,6 +185,14 @@ async fn an_authorisation_is_for_one_peer_and_one_pull() {
     assert!(cached.unwrap().iter().all(|cached| cached.peer != keeper.id()));
 }
 
+#[test]
+fn a_copy_that_trickles_in_does_not_keep_its_place() {
+    let behind = |seconds, came| keep::is_behind(Duration::from_secs(seconds), Bytes::new(came));
+    assert!(!behind(119, 0) && behind(120, 0));
+    assert!(behind(3600, MIB), "whatever size was claimed");
+    assert!(!behind(3600, 1024 * MIB));
+}
+
 /// Puts a request to `keeper` and returns the substream.
 async fn request(
     who: &Node,

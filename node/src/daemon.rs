@@ -3,6 +3,7 @@
 //! The order of the end is written once, in [`Running::stop`]: no new calls, no new deals, vouchers on disk,
 //! network closed, store synced. A second signal ends the process at once; recovery copes with that.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -53,6 +54,15 @@ pub enum DaemonError {
     /// The network does not start.
     #[error("network")]
     Net(#[from] StartError),
+    /// Another program listens on a port of this node. libp2p would share it, and peers would reach either.
+    #[error("{address} is taken")]
+    PortTaken {
+        /// The address.
+        address: Multiaddr,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// The control API cannot be served.
     #[error("control API")]
     Rpc(#[from] ServeError),
@@ -78,9 +88,12 @@ impl DaemonError {
             Self::Money(MoneyError::Keys(keys)) if is_plain_refused(keys) => ErrorCode::Refused,
             Self::Money(MoneyError::NotOurs(_)) | Self::NotBuilt(_) => ErrorCode::Usage,
             Self::Tx(error) => error.code,
-            Self::Money(_) | Self::Net(_) | Self::Rpc(_) | Self::TaskEnded(_) | Self::Signals(_) => {
-                ErrorCode::Internal
-            }
+            Self::Money(_)
+            | Self::Net(_)
+            | Self::PortTaken { .. }
+            | Self::Rpc(_)
+            | Self::TaskEnded(_)
+            | Self::Signals(_) => ErrorCode::Internal,
         }
     }
 
@@ -106,7 +119,7 @@ impl DaemonError {
                 "check --chain and --chain-token-file, and that the node there runs"
             }
             Self::Money(_) => "check the chain settings with `pop config show --origin`",
-            Self::Net(_) => "check --listen: another program may have the port",
+            Self::Net(_) | Self::PortTaken { .. } => "check --listen: another program may have the port",
             Self::Rpc(_) => "check the repository's permissions and --rpc-listen",
             Self::TaskEnded(_) | Self::Signals(_) => "start it again; tell the developers if it goes on",
         }
@@ -130,6 +143,24 @@ fn check_built(config: &Config) -> Result<(), DaemonError> {
         Some((_, name)) => Err(DaemonError::NotBuilt(name)),
         None => Ok(()),
     }
+}
+
+/// Checks that nobody listens on the TCP ports that are to be listened on.
+fn check_ports(listen: &[Multiaddr]) -> Result<(), DaemonError> {
+    use libp2p::multiaddr::Protocol;
+    for address in listen {
+        let mut parts = address.iter();
+        let ip = match parts.next() {
+            Some(Protocol::Ip4(ip)) => IpAddr::V4(ip),
+            Some(Protocol::Ip6(ip)) => IpAddr::V6(ip),
+            _ => continue,
+        };
+        let Some(Protocol::Tcp(port)) = parts.next() else { continue };
+        if let Err(source) = std::net::TcpListener::bind((ip, port)) {
+            return Err(DaemonError::PortTaken { address: address.clone(), source });
+        }
+    }
+    Ok(())
 }
 
 /// What a daemon that is ready tells whoever started it.
@@ -235,6 +266,7 @@ impl Running {
         stop: watch::Sender<Option<Duration>>,
     ) -> Result<Self, DaemonError> {
         check_built(&config)?;
+        check_ports(&config.listen)?;
         let repo = Repo::open(path)?;
         let lock = repo.lock()?;
         repo.clear_tmp();

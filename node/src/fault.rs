@@ -149,6 +149,10 @@ fn boxed(error: Box<dyn std::error::Error + Send + Sync>) -> Error {
         Ok(store) => return store.fault(),
         Err(error) => error,
     };
+    let error = match error.downcast::<std::io::Error>() {
+        Ok(io) => return output(&io, &*io),
+        Err(error) => error,
+    };
     match error.downcast::<Cancelled>() {
         Ok(cancelled) => Error::of(ErrorCode::Interrupted, &*cancelled),
         Err(error) => Error::of(ErrorCode::Internal, &*error),

@@ -101,9 +101,16 @@ pub(crate) fn check_header(path: &str, text: &str) -> Option<Finding> {
     })
 }
 
+/// Waits below the task layer that are meant, each with its reason.
+const MEANT: [(&str, &str); 1] = [
+    // Opening a database waits a moment for a lock that sled gives up late; nothing else can be done meanwhile.
+    ("exchange/store/src/state.rs", "thread::sleep"),
+];
+
 /// Checks a file below the task layer for clocks and tasks.
 pub(crate) fn check_tasks(path: &str, text: &str) -> Vec<Finding> {
-    let calls = |line: &str| TASK_CALLS.iter().copied().find(|call| line.contains(call));
+    let is_meant = |call: &str| MEANT.contains(&(path, call));
+    let calls = |line: &str| TASK_CALLS.iter().copied().find(|call| line.contains(call) && !is_meant(call));
     shipped(text)
         .into_iter()
         .filter(|(_, line)| is_code(line))

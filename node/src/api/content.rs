@@ -202,7 +202,10 @@ pub(super) async fn get(node: &Node, params: GetParams, progress: Reporter) -> R
 
 async fn local(node: &Node, params: &GetParams) -> Result<Got> {
     let root = params.cid.cid;
-    blocking(node, move |store| getting::touch(store, &root)).await?;
+    // A use that cannot be counted, on a full disk say, keeps nobody from reading.
+    if let Err(error) = blocking(node, move |store| getting::touch(store, &root)).await {
+        tracing::warn!(%root, %error, "use of a ref was not counted");
+    }
     Ok(Got {
         cid: root.into(),
         size: pop_units::Bytes::ZERO,

@@ -82,6 +82,17 @@ fn second_daemon_is_refused_with_the_process_id_of_the_first() {
 }
 
 #[test]
+fn port_of_another_daemon_is_refused_by_name() {
+    let pop = Pop::start(&[]);
+    let address = pop.address();
+    let taken = address.split("/p2p/").next().unwrap();
+    let other = Pop::new(&[]);
+    let refused = other.json(&["start", "--listen", taken]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(format!("{} {}", refused.json, refused.stderr).contains(taken), "{refused:?}");
+}
+
+#[test]
 fn broken_archives_leave_nothing() {
     let pop = Pop::start(&[]);
     let whole = testdata("car/simple-unixfs.car");

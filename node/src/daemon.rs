@@ -72,6 +72,9 @@ pub enum DaemonError {
     /// A setting asks for what this version does not do; silence would promise it.
     #[error("{0} is not built yet")]
     NotBuilt(&'static str),
+    /// A node without a region would ask and answer nobody.
+    #[error("regions names no region")]
+    NoRegion,
     /// A task of the daemon ended although nobody stopped it.
     #[error("the {0} task ended")]
     TaskEnded(&'static str),
@@ -86,7 +89,7 @@ impl DaemonError {
         match self {
             Self::Repo(_) | Self::Store(_) | Self::Close(_) => ErrorCode::Storage,
             Self::Money(MoneyError::Keys(keys)) if is_plain_refused(keys) => ErrorCode::Refused,
-            Self::Money(MoneyError::NotOurs(_)) | Self::NotBuilt(_) => ErrorCode::Usage,
+            Self::Money(MoneyError::NotOurs(_)) | Self::NotBuilt(_) | Self::NoRegion => ErrorCode::Usage,
             Self::Tx(error) => error.code,
             Self::Money(_)
             | Self::Net(_)
@@ -111,6 +114,7 @@ impl DaemonError {
             Self::Repo(_) => "check the directory and its permissions",
             Self::Store(OpenError::InUse { .. }) => "another process has the store open; stop it first",
             Self::Store(_) | Self::Close(_) | Self::Tx(_) => "look at the disk and its free space",
+            Self::NoRegion => "name at least one, like --regions Global",
             Self::NotBuilt(_) => "leave it out; this version has no such service yet",
             Self::Money(MoneyError::Keys(keys)) if is_plain_refused(keys) => {
                 "set POP_WALLET_PASSPHRASE or POP_WALLET_PASSPHRASE_FILE"
@@ -266,6 +270,9 @@ impl Running {
         stop: watch::Sender<Option<Duration>>,
     ) -> Result<Self, DaemonError> {
         check_built(&config)?;
+        if config.regions.is_empty() {
+            return Err(DaemonError::NoRegion);
+        }
         check_ports(&config.listen)?;
         let repo = Repo::open(path)?;
         let lock = repo.lock()?;

@@ -107,14 +107,23 @@ impl Fault for WalletError {
             Self::State { .. } | Self::Pay(_) | Self::NotOurs(_) | Self::OtherPayer(_) => {
                 (ErrorCode::Refused, "`pop pay list` tells how the channels stand")
             }
-            Self::Failed(_) | Self::TooManyChannels(_) => {
-                (ErrorCode::Refused, "`pop pay list` tells how the channels stand")
-            }
+            Self::Failed(code) => (ErrorCode::Refused, refusal_of(code.get())),
+            Self::TooManyChannels(_) => (ErrorCode::Refused, "`pop pay list` tells how the channels stand"),
             Self::Unconfirmed => (ErrorCode::TimedOut, "it stays in the outbox and is sent again"),
             Self::Keys(ref keys) => return key_fault(keys),
             _ => (ErrorCode::Internal, "look at the log"),
         };
         Error::of(code, &self).with_hint(hint)
+    }
+}
+
+/// Says what an exit code of a channel means to its owner.
+fn refusal_of(exit: u32) -> &'static str {
+    match exit {
+        5 => "the channel is gone: it has been collected",
+        18 => "not yet: `pop pay list` tells from which epoch on it can be collected",
+        20 => "it settles already: `pop pay list` tells until when",
+        _ => "`pop pay list` tells how the channels stand",
     }
 }
 

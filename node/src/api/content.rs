@@ -51,12 +51,16 @@ pub(super) async fn set_pinned(node: &Node, params: RootParams, pinned: bool) ->
 }
 
 pub(super) async fn rm(node: &Node, params: RootParams) -> Result<Freed> {
-    let freed = blocking(node, move |store| removing::remove(store, &params.root.0)).await?;
+    let trade = node.trade.clone();
+    let work = move |store: &Store| removing::remove(store, &params.root.0, &|name| trade.is_busy(name));
+    let freed = blocking(node, work).await?;
     Ok(Freed { freed })
 }
 
 pub(super) async fn gc(node: &Node, params: GcParams) -> Result<Freed> {
-    let freed = blocking(node, move |store| removing::reclaim(store, params.dry_run)).await?;
+    let trade = node.trade.clone();
+    let work = move |store: &Store| removing::reclaim(store, params.dry_run, &|name| trade.is_busy(name));
+    let freed = blocking(node, work).await?;
     Ok(Freed { freed })
 }
 

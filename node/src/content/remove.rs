@@ -10,13 +10,12 @@ use crate::fault::Fault;
 /// How the stagings of retrievals are named; the root follows.
 const FETCH: &str = "fetch:";
 
-/// Forgets a root and whatever an unfinished retrieval of it holds; returns what was freed. Blocks.
+/// Forgets a root and whatever an unfinished retrieval of it holds, unless that still runs; returns what was freed. Blocks.
 ///
 /// # Errors
 /// Neither is here.
-pub(crate) fn remove(store: &Store, root: &Cid) -> Result<Bytes, Error> {
-    let of_root = format!("{FETCH}{root}");
-    let unfinished: Vec<_> = store.stagings().into_iter().filter(|name| name.starts_with(&of_root)).collect();
+pub(crate) fn remove(store: &Store, root: &Cid, is_busy: &dyn Fn(&str) -> bool) -> Result<Bytes, Error> {
+    let unfinished = unfinished(store, &format!("{FETCH}{root}"), is_busy);
     let is_known = store.ref_of(root).map_err(Fault::fault)?.is_some();
     if !is_known && unfinished.is_empty() {
         return Err(pop_store::Error::NoRef { root: *root }.fault());
@@ -30,8 +29,8 @@ pub(crate) fn remove(store: &Store, root: &Cid) -> Result<Bytes, Error> {
 
 /// Drops what unfinished retrievals hold and gives the disk back what lies dead in segments; with `dry_run` only
 /// tells how much the retrievals hold. Blocks.
-pub(crate) fn reclaim(store: &Store, dry_run: bool) -> Result<Bytes, Error> {
-    let unfinished: Vec<_> = store.stagings().into_iter().filter(|name| name.starts_with(FETCH)).collect();
+pub(crate) fn reclaim(store: &Store, dry_run: bool, is_busy: &dyn Fn(&str) -> bool) -> Result<Bytes, Error> {
+    let unfinished = unfinished(store, FETCH, is_busy);
     if !dry_run {
         let before = store.used();
         drop_all(store, &unfinished)?;
@@ -43,6 +42,12 @@ pub(crate) fn reclaim(store: &Store, dry_run: bool) -> Result<Bytes, Error> {
         held = held.saturating_add(store.stage(name).map_err(Fault::fault)?.bytes());
     }
     Ok(held)
+}
+
+/// Returns the stagings of retrievals that nobody works on.
+fn unfinished(store: &Store, prefix: &str, is_busy: &dyn Fn(&str) -> bool) -> Vec<String> {
+    let is_idle = |name: &String| name.starts_with(prefix) && !is_busy(name);
+    store.stagings().into_iter().filter(is_idle).collect()
 }
 
 fn drop_all(store: &Store, names: &[String]) -> Result<Bytes, Error> {

@@ -135,6 +135,11 @@ impl Trade {
         (score, why)
     }
 
+    /// Returns true while a retrieval works in the staging of this name.
+    pub fn is_busy(&self, staging: &str) -> bool {
+        self.shared.is_busy(staging)
+    }
+
     /// Returns the bytes that clients have left unpaid.
     pub fn unpaid(&self) -> Bytes {
         self.shared.tables().debts.total()

@@ -187,6 +187,11 @@ impl Shared {
         Some(Place { shared: Arc::clone(self), peer })
     }
 
+    /// Returns true while somebody works on the content named so.
+    pub(super) fn is_busy(&self, name: &str) -> bool {
+        self.tables().busy.contains(name)
+    }
+
     /// Waits until nobody else works on the content named so. Cancel safe.
     pub(super) async fn turn(self: &Arc<Self>, name: &str) -> Turn {
         loop {

@@ -62,13 +62,13 @@ fn killed_buyer_goes_on_where_it_was() {
 fn interrupted_get_ends_with_130_and_can_be_repeated() {
     let (seller, buyer) = market();
     let source = seller.file("film.bin");
-    fs::write(&source, noise(48 * MIB, 11)).unwrap();
+    fs::write(&source, noise(96 * MIB, 11)).unwrap();
     let path = format!("{}/film.bin", seller.publish(&source));
     let get = begin(&buyer, &path, &buyer.file("copy.bin"), MIB as u64);
     get.interrupt();
     assert_eq!(get.answer().code, 130);
     assert!(!buyer.file("copy.bin").exists());
-    completes(&seller, &buyer, &path, 48 * MIB);
+    completes(&seller, &buyer, &path, 96 * MIB);
 }
 
 #[test]

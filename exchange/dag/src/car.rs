@@ -2,20 +2,35 @@
 //!
 //! Reading is streaming and trusts nothing: every block is hashed, every length is bounded before memory is
 //! asked for, and an error says at which byte and for which CID. Version 2 is read by finding the version 1
-//! inside; its index is not used. Written is version 1.
+//! inside; padding is skipped and its index is not used, so a pipe does as well as a file. Written is version 1,
+//! or version 2 with an index.
+//!
+//! Version 1 does not say how long it is: an archive that was cut exactly between two blocks reads like a whole
+//! one. Only a walk from the roots shows that blocks are missing. Nothing else that is cut goes unnoticed, and
+//! version 2 states its size. Null padding, which some tools for Filecoin pieces leave behind version 1, is
+//! refused unless the caller allows it: a file system can leave the same zeros where data was lost.
 
+mod error;
+mod export;
+mod header;
+mod index;
+mod input;
 mod write;
 
-use std::io::{self, BufReader, Read};
+use std::fmt;
+use std::io::Read;
+use std::str::FromStr;
 
 use bytes::Bytes as Buf;
 use cid::Cid;
 use pop_units::Bytes;
-use serde::{Deserialize, Serialize};
 
+pub use self::error::CarError;
+pub use self::export::{ExportError, Gaps, Part, export};
+pub use self::write::CarWriter;
+
+use self::input::Input;
 use crate::block::{Block, BlockError, MAX_BLOCK};
-
-pub use self::write::{CarWriter, ExportError, export};
 
 /// Largest header: room for some twenty-five thousand roots.
 pub const MAX_HEADER: Bytes = Bytes::MIB;
@@ -23,90 +38,54 @@ pub const MAX_HEADER: Bytes = Bytes::MIB;
 const MAX_CID: u64 = 64 + 4 * 10;
 /// Largest section: a CID and a block.
 const MAX_SECTION: u64 = MAX_BLOCK.get() + MAX_CID;
-/// What follows the first 11 bytes of version 2: characteristics, offset and size of the data, index offset.
-const V2_HEADER: usize = 40;
-const V2_PRAGMA: u64 = 11;
-/// Lengths are read byte by byte; blocks of this size and more pass the buffer by.
-const BUFFER: usize = 64 << 10;
 
-/// Why an archive cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CarError {
-    /// The archive ends where it must not.
-    #[error("archive is cut short at byte {offset}")]
-    Truncated {
-        /// Where it ends.
-        offset: u64,
-    },
-    /// The header is none.
-    #[error("no archive header at byte {offset}: {reason}")]
-    Header {
-        /// Where the header starts.
-        offset: u64,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
-    /// The version is neither 1 nor 2.
-    #[error("archive version {0} is not read")]
-    Version(u64),
-    /// There are no roots, so that nothing says what the archive is for.
-    #[error("archive has no roots")]
-    NoRoots,
-    /// A section has a length that no block can have.
-    #[error("section at byte {offset} has impossible length {len}")]
-    SectionLength {
-        /// Where the section starts.
-        offset: u64,
-        /// The length it states.
-        len: u64,
-    },
-    /// A length is not a minimal varint.
-    #[error("length at byte {offset} is malformed")]
-    Varint {
-        /// Where the length starts.
-        offset: u64,
-    },
-    /// A section does not start with a CID.
-    #[error("section at byte {offset} does not start with a CID")]
-    Cid {
-        /// Where the section starts.
-        offset: u64,
-    },
-    /// A block is not what its CID says.
-    #[error("section at byte {offset} is not block {}", source.cid())]
-    Block {
-        /// Where the section starts.
-        offset: u64,
-        /// Why not, and the CID.
-        #[source]
-        source: BlockError,
-    },
-    /// The reader gave an error.
-    #[error("archive could not be read at byte {offset}")]
-    Read {
-        /// How far reading came.
-        offset: u64,
-        /// The error.
-        #[source]
-        source: io::Error,
-    },
+/// The versions of the format.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// A header and blocks.
+    #[default]
+    V1,
+    /// Version 1 inside, with its size before it and an index behind it.
+    V2,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Header {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    roots: Option<Vec<Cid>>,
-    version: u64,
+/// A text that is no version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("archives have version 1 or 2")]
+pub struct VersionError;
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V1 => "1",
+            Self::V2 => "2",
+        })
+    }
 }
 
-/// Reads an archive, block by block.
+impl FromStr for Version {
+    type Err = VersionError;
+
+    fn from_str(text: &str) -> Result<Self, VersionError> {
+        match text {
+            "1" => Ok(Self::V1),
+            "2" => Ok(Self::V2),
+            _ => Err(VersionError),
+        }
+    }
+}
+
+/// Reads an archive, block by block. It buffers: give it the file or the pipe itself.
 #[derive(Debug)]
 pub struct CarReader<R> {
-    input: Counted<R>,
+    input: Input<R>,
+    version: Version,
     roots: Vec<Cid>,
-    /// Where the blocks end; the index of version 2 follows.
-    end: u64,
+    /// Where the blocks end as version 2 states it; version 1 ends where the input does.
+    end: Option<u64>,
+    null_padding: bool,
+    /// No block follows: the end, or an error after which nothing can be read.
+    over: bool,
 }
 
 impl<R: Read> CarReader<R> {
@@ -115,12 +94,17 @@ impl<R: Read> CarReader<R> {
     /// # Errors
     /// It is no archive of version 1 or 2, or one without roots.
     pub fn new(input: R) -> Result<Self, CarError> {
-        let mut input = Counted { input: BufReader::with_capacity(BUFFER, input), offset: 0 };
-        let mut header = read_header(&mut input)?;
-        let mut end = u64::MAX;
+        let mut input = Input::new(input);
+        let (mut version, mut end) = (Version::V1, None);
+        let mut header = header::read(&mut input, u64::MAX)?;
         if header.version == 2 {
-            end = enter_v2(&mut input)?;
-            header = read_header(&mut input)?;
+            let data = header::enter_v2(&mut input)?;
+            (version, end) = (Version::V2, Some(data));
+            let offset = input.offset;
+            header = header::read(&mut input, data)?;
+            if header.version != 1 {
+                return Err(CarError::Header { offset, reason: "inside version 2 is not version 1" });
+            }
         }
         if header.version != 1 {
             return Err(CarError::Version(header.version));
@@ -129,12 +113,24 @@ impl<R: Read> CarReader<R> {
         if roots.is_empty() {
             return Err(CarError::NoRoots);
         }
-        Ok(Self { input, roots, end })
+        Ok(Self { input, version, roots, end, null_padding: false, over: false })
     }
 
-    /// Returns the roots, never none.
+    /// Takes a section of length zero for the end, if only zeros follow it.
+    #[must_use]
+    pub const fn allow_null_padding(mut self) -> Self {
+        self.null_padding = true;
+        self
+    }
+
+    /// Returns the roots, never none. Whether their blocks are in the archive is not known before its end.
     pub fn roots(&self) -> &[Cid] {
         &self.roots
+    }
+
+    /// Returns the version.
+    pub const fn version(&self) -> Version {
+        self.version
     }
 
     /// Returns how many bytes were read so far.
@@ -142,22 +138,55 @@ impl<R: Read> CarReader<R> {
         self.input.offset
     }
 
-    /// Returns the next block, hashed and found right; `None` at the end.
+    /// Returns the next block, hashed and found right; `None` at the end. A block that the archive holds twice
+    /// comes twice, and one under an identity CID comes as well.
     ///
     /// # Errors
-    /// The archive is cut short or damaged, or the reader gives an error.
+    /// The archive is cut short or damaged, or the reader gives an error. Nothing follows an error.
     pub fn next_block(&mut self) -> Result<Option<Block>, CarError> {
+        if self.over {
+            return Ok(None);
+        }
+        let next = self.section();
+        self.over = !matches!(next, Ok(Some(_)));
+        next
+    }
+
+    /// Reads and drops what follows the blocks, such as an index, so that who writes into a pipe can finish.
+    ///
+    /// # Errors
+    /// The reader gives an error.
+    pub fn skip_rest(&mut self) -> Result<(), CarError> {
+        self.over = true;
+        loop {
+            match self.input.ahead()?.len() {
+                0 => return Ok(()),
+                len => self.input.consume(len),
+            }
+        }
+    }
+
+    fn section(&mut self) -> Result<Option<Block>, CarError> {
         let offset = self.input.offset;
-        if offset == self.end {
+        if self.end == Some(offset) {
             return Ok(None);
         }
         let Some(len) = self.input.varint()? else {
-            // Version 2 states where its data ends; version 1 ends where the input does.
-            return if self.end == u64::MAX { Ok(None) } else { Err(CarError::Truncated { offset }) };
+            return if self.end.is_none() { Ok(None) } else { Err(CarError::Truncated { offset }) };
         };
-        let fits = self.input.offset.checked_add(len).is_some_and(|end| end <= self.end);
-        if len == 0 || len > MAX_SECTION || !fits {
+        if len == 0 && self.null_padding {
+            return self.padding(offset).map(|()| None);
+        }
+        if len == 0 {
             return Err(CarError::SectionLength { offset, len });
+        }
+        if let Some(end) = self.end
+            && self.input.offset.checked_add(len).is_none_or(|after| after > end)
+        {
+            return Err(CarError::BeyondData { offset, len, end });
+        }
+        if len > MAX_SECTION {
+            return Err(self.too_large(offset, len));
         }
         let section = Buf::from(self.input.exactly(len)?);
         let mut rest = section.as_ref();
@@ -165,95 +194,37 @@ impl<R: Read> CarReader<R> {
         let data = section.slice(section.len() - rest.len()..);
         Block::verified(cid, data).map(Some).map_err(|source| CarError::Block { offset, source })
     }
-}
 
-fn read_header<R: Read>(input: &mut Counted<R>) -> Result<Header, CarError> {
-    let offset = input.offset;
-    let fault = |reason| CarError::Header { offset, reason };
-    let len = input.varint()?.ok_or(CarError::Truncated { offset })?;
-    if len == 0 || len > MAX_HEADER.get() {
-        return Err(fault("impossible length"));
-    }
-    let bytes = input.exactly(len)?;
-    serde_ipld_dagcbor::from_slice(&bytes).map_err(|_| fault("not the dag-cbor map of an archive"))
-}
-
-/// Reads the fixed header of version 2 and skips to its data; returns where the data ends.
-fn enter_v2<R: Read>(input: &mut Counted<R>) -> Result<u64, CarError> {
-    let offset = input.offset;
-    let fault = |reason| CarError::Header { offset, reason };
-    if offset != V2_PRAGMA {
-        return Err(fault("not the 11 bytes that version 2 starts with"));
-    }
-    let bytes = input.exactly(u64::try_from(V2_HEADER).unwrap_or(u64::MAX))?;
-    let number = |at: usize| {
-        let mut number = [0; 8];
-        number.copy_from_slice(&bytes[at..at + 8]);
-        u64::from_le_bytes(number)
-    };
-    let (data_offset, data_size) = (number(16), number(24));
-    let end = data_offset.checked_add(data_size).ok_or_else(|| fault("data ends beyond 64 bits"))?;
-    let padding = data_offset.checked_sub(input.offset).ok_or_else(|| fault("data overlaps header"))?;
-    input.skip(padding)?;
-    Ok(end)
-}
-
-/// A reader that knows how far it is.
-#[derive(Debug)]
-struct Counted<R> {
-    input: BufReader<R>,
-    offset: u64,
-}
-
-impl<R: Read> Counted<R> {
-    /// Reads a varint; `None` when the input ends before its first byte.
-    fn varint(&mut self) -> Result<Option<u64>, CarError> {
-        let offset = self.offset;
-        let mut bytes = [0; 10];
-        for at in 0..bytes.len() {
-            let Some(byte) = self.byte()? else {
-                return if at == 0 { Ok(None) } else { Err(CarError::Truncated { offset: self.offset }) };
-            };
-            bytes[at] = byte;
-            if byte & 0x80 == 0 {
-                let taken = crate::codec::proto::take_varint(&bytes[..=at]);
-                return taken.map(|(value, _)| Some(value)).map_err(|_| CarError::Varint { offset });
-            }
-        }
-        Err(CarError::Varint { offset })
+    /// Names the block whose section is too long to be read.
+    fn too_large(&mut self, offset: u64, len: u64) -> CarError {
+        let start = match self.input.up_to(MAX_CID) {
+            Ok(start) => start,
+            Err(error) => return error,
+        };
+        let mut rest = start.as_slice();
+        let Ok(cid) = Cid::read_bytes(&mut rest) else { return CarError::SectionLength { offset, len } };
+        let used = Bytes::of(&start).get() - Bytes::of(rest).get();
+        let source = BlockError::TooLarge { cid, size: Bytes::new(len.saturating_sub(used)) };
+        CarError::Block { offset, source }
     }
 
-    fn byte(&mut self) -> Result<Option<u8>, CarError> {
-        let mut byte = [0];
+    /// Sees to it that nothing but zeros follows up to the end.
+    fn padding(&mut self, from: u64) -> Result<(), CarError> {
         loop {
-            match self.input.read(&mut byte) {
-                Ok(0) => return Ok(None),
-                Ok(_) => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(source) => return Err(CarError::Read { offset: self.offset, source }),
+            let (at, end) = (self.input.offset, self.end);
+            let left = end.map_or(u64::MAX, |end| end.saturating_sub(at));
+            let ahead = self.input.ahead()?;
+            let len = ahead.len().min(Bytes::new(left).as_usize());
+            if let Some(found) = ahead[..len].iter().position(|byte| *byte != 0) {
+                let offset = at.saturating_add(Bytes::of(&ahead[..found]).get());
+                return Err(CarError::Padding { from, offset });
+            }
+            match len {
+                0 if left == 0 || end.is_none() => return Ok(()),
+                0 => return Err(CarError::Truncated { offset: at }),
+                _ => self.input.consume(len),
             }
         }
-        self.offset = self.offset.saturating_add(1);
-        Ok(Some(byte[0]))
-    }
-
-    /// Reads `len` bytes; callers have bounded it.
-    fn exactly(&mut self, len: u64) -> Result<Vec<u8>, CarError> {
-        let mut bytes = Vec::with_capacity(Bytes::new(len).as_usize());
-        let read = self.input.by_ref().take(len).read_to_end(&mut bytes);
-        self.advance(len, read.map(|_| Bytes::of(&bytes).get()))?;
-        Ok(bytes)
-    }
-
-    fn skip(&mut self, len: u64) -> Result<(), CarError> {
-        let skipped = io::copy(&mut self.input.by_ref().take(len), &mut io::sink());
-        self.advance(len, skipped)
-    }
-
-    fn advance(&mut self, wanted: u64, read: io::Result<u64>) -> Result<(), CarError> {
-        let read = read.map_err(|source| CarError::Read { offset: self.offset, source })?;
-        self.offset = self.offset.saturating_add(read);
-        if read == wanted { Ok(()) } else { Err(CarError::Truncated { offset: self.offset }) }
     }
 }
 

@@ -1,36 +1,46 @@
-//! Writing an archive of version 1.
+//! Writing an archive.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 
-use bytes::Bytes as Buf;
 use cid::Cid;
+use pop_units::Bytes;
 
-use super::{BUFFER, Header};
+use super::header::{self, Header};
+use super::index::Index;
+use super::input::BUFFER;
 use crate::block::Block;
 use crate::codec::proto::put_varint;
-use crate::source::{BlockSource, SinkError};
-use crate::walk::{self, RunError, Scope, Totals};
 
-/// Writes an archive, block by block.
+/// Writes an archive, block by block: version 1, or version 2 with a sorted index behind the data.
+///
+/// The header of version 2 states sizes that are known only at the end, so its output must be able to seek;
+/// until then the header is all zeros, which no reader takes for an archive.
 #[derive(Debug)]
 pub struct CarWriter<W: Write> {
     output: BufWriter<W>,
+    /// How many bytes of data were written: the header of version 1 and all sections.
+    size: u64,
+    indexed: Option<Indexed<W>>,
+}
+
+/// What version 2 has around its data.
+#[derive(Debug)]
+struct Indexed<W: Write> {
+    index: Index,
+    /// Where in the output the archive starts.
+    start: u64,
+    /// Seeks: held as a function, so that version 1 needs no output that can.
+    seek: fn(&mut BufWriter<W>, u64) -> io::Result<()>,
 }
 
 impl<W: Write> CarWriter<W> {
-    /// Writes the header.
+    /// Starts an archive of version 1.
     ///
     /// # Errors
     /// The output gives an error, or there is no root.
     pub fn new(output: W, roots: &[Cid]) -> io::Result<Self> {
-        if roots.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "an archive needs a root"));
-        }
-        let header = Header { roots: Some(roots.to_vec()), version: 1 };
-        let bytes = serde_ipld_dagcbor::to_vec(&header).map_err(io::Error::other)?;
-        let mut output = BufWriter::with_capacity(BUFFER, output);
-        put(&mut output, &[&bytes])?;
-        Ok(Self { output })
+        let output = BufWriter::with_capacity(BUFFER, output);
+        Self { output, size: 0, indexed: None }.begin(roots)
     }
 
     /// Writes a block.
@@ -46,53 +56,98 @@ impl<W: Write> CarWriter<W> {
     /// # Errors
     /// The output gives an error.
     pub fn write_parts(&mut self, cid: &Cid, data: &[u8]) -> io::Result<()> {
-        put(&mut self.output, &[&cid.to_bytes(), data])
+        if let Some(indexed) = &mut self.indexed {
+            indexed.index.add(cid, self.size);
+        }
+        self.put(&[&cid.to_bytes(), data])
     }
 
-    /// Flushes and returns the output. Without it the end of the archive may be missing.
+    /// Returns how many bytes of header, blocks and CIDs were written so far; the index comes on top.
+    pub const fn size(&self) -> Bytes {
+        Bytes::new(self.size)
+    }
+
+    /// Writes the index, if there is one, flushes and returns the output, at the end of the archive. Without it
+    /// the end of the archive may be missing, and version 2 has no header.
     ///
     /// # Errors
     /// The output gives an error.
     pub fn finish(mut self) -> io::Result<W> {
+        if let Some(Indexed { index, start, seek }) = self.indexed.take() {
+            let header = header::v2(self.size).ok_or(io::ErrorKind::FileTooLarge)?;
+            let mut counted = Counted { output: &mut self.output, size: 0 };
+            index.write(&mut counted)?;
+            let end = [header::DATA_OFFSET, self.size, counted.size];
+            let end = end.iter().try_fold(start, |sum, part| sum.checked_add(*part));
+            let end = end.ok_or(io::ErrorKind::FileTooLarge)?;
+            seek(&mut self.output, start)?;
+            self.output.write_all(&header)?;
+            seek(&mut self.output, end)?;
+        }
         self.output.flush()?;
         self.output.into_inner().map_err(io::IntoInnerError::into_error)
     }
+
+    fn begin(mut self, roots: &[Cid]) -> io::Result<Self> {
+        if roots.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "an archive needs a root"));
+        }
+        let header = Header { roots: Some(roots.to_vec()), version: 1 };
+        let bytes = serde_ipld_dagcbor::to_vec(&header).map_err(io::Error::other)?;
+        self.put(&[&bytes])?;
+        Ok(self)
+    }
+
+    fn put(&mut self, parts: &[&[u8]]) -> io::Result<()> {
+        let len = parts.iter().fold(0, |sum, part| sum + Bytes::of(part).get());
+        let mut prefix = Vec::with_capacity(10);
+        put_varint(&mut prefix, len);
+        self.output.write_all(&prefix)?;
+        parts.iter().try_for_each(|part| self.output.write_all(part))?;
+        self.size = self.size.saturating_add(Bytes::of(&prefix).get()).saturating_add(len);
+        Ok(())
+    }
 }
 
-fn put(output: &mut impl Write, parts: &[&[u8]]) -> io::Result<()> {
-    let len = parts.iter().fold(0, |sum, part| sum + pop_units::Bytes::of(part).get());
-    let mut prefix = Vec::new();
-    put_varint(&mut prefix, len);
-    output.write_all(&prefix)?;
-    parts.iter().try_for_each(|part| output.write_all(part))
+impl<W: Write + Seek> CarWriter<W> {
+    /// Starts an archive of version 2 with an index, at the place where the output stands.
+    ///
+    /// The index is held in memory until the end, 40 bytes for each block whose digest has 32.
+    ///
+    /// # Errors
+    /// The output gives an error or cannot seek, or there is no root.
+    pub fn indexed(mut output: W, roots: &[Cid]) -> io::Result<Self> {
+        let start = output.stream_position().map_err(|error| {
+            let message = format!(
+                "version 2 states its sizes first, so it goes to a file, not to a pipe; write version 1 ({error})"
+            );
+            io::Error::new(io::ErrorKind::NotSeekable, message)
+        })?;
+        let mut output = BufWriter::with_capacity(BUFFER, output);
+        output.write_all(&[0; 51])?;
+        let seek = |output: &mut BufWriter<W>, to| output.seek(SeekFrom::Start(to)).map(drop);
+        let indexed = Indexed { index: Index::default(), start, seek };
+        Self { output, size: 0, indexed: Some(indexed) }.begin(roots)
+    }
 }
 
-/// Why an archive could not be written.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ExportError {
-    /// The blocks could not be walked over.
-    #[error(transparent)]
-    Walk(#[from] RunError),
-    /// The output gave an error.
-    #[error("the archive could not be written")]
-    Write(#[from] io::Error),
+/// Counts what passes.
+struct Counted<'a, W> {
+    output: &'a mut W,
+    size: u64,
 }
 
-/// Writes what `scope` means of `root` as an archive, in walk order.
-///
-/// # Errors
-/// A block is missing or cannot be read, or the output gives an error.
-pub fn export(
-    root: Cid,
-    scope: &Scope,
-    source: &dyn BlockSource,
-    output: &mut dyn Write,
-) -> Result<Totals, ExportError> {
-    let mut writer = CarWriter::new(output, &[root])?;
-    let totals = walk::run(root, scope, source, &mut |cid: &Cid, data: &Buf| {
-        writer.write_parts(cid, data).map_err(SinkError::new)
-    })?;
-    writer.finish()?;
-    Ok(totals)
+impl<W: Write> Write for Counted<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.output.write(bytes)?;
+        self.size = self.size.saturating_add(Bytes::of(&bytes[..written]).get());
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,9 +16,10 @@ struct Room {
 const ROOMS: &[Room] = &[
     Room { name: "pop-units", layer: 0, may_use: &[] },
     Room { name: "pop-dag", layer: 1, may_use: &["pop-units"] },
+    Room { name: "pop-evict", layer: 1, may_use: &["pop-units"] },
     Room { name: "pop-keys", layer: 1, may_use: &["pop-units"] },
     Room { name: "pop-rpc", layer: 1, may_use: &["pop-units"] },
-    Room { name: "pop-store", layer: 2, may_use: &["pop-units", "pop-dag"] },
+    Room { name: "pop-store", layer: 2, may_use: &["pop-units", "pop-dag", "pop-evict"] },
     Room { name: "pop-ledger", layer: 2, may_use: &["pop-units"] },
     // The one edge inside a layer: payments book every voucher in the ledger.
     Room { name: "pop-payments", layer: 2, may_use: &["pop-units", "pop-keys", "pop-ledger"] },
@@ -52,7 +53,7 @@ const ROOMS: &[Room] = &[
         ],
     },
     Room { name: "pop", layer: 6, may_use: &["pop-units", "pop-rpc", "pop-node"] },
-    Room { name: "xtask", layer: 6, may_use: &["pop-units"] },
+    Room { name: "xtask", layer: 6, may_use: &["pop-units", "pop-evict"] },
 ];
 
 /// An outside crate that only some manifests may list, and why.

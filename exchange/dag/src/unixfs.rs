@@ -6,10 +6,13 @@
 
 mod directory;
 mod file;
-pub(crate) mod hamt;
+mod hamt;
+mod listing;
 pub(crate) mod node;
 mod profile;
 mod read;
+mod reader;
+pub(crate) mod shard;
 mod tree;
 mod write;
 
@@ -20,9 +23,11 @@ use pop_units::Bytes;
 
 pub use self::directory::{MAX_NAME, directory};
 pub use self::file::add_file;
+pub use self::listing::{Listing, MAX_LIST, list, lookup};
 pub use self::node::Kind;
 pub use self::profile::{Estimate, Profile};
-pub use self::read::{EntryKind, ResolveError, Resolved, list, resolve, symlink_target, write_file};
+pub use self::read::{EntryKind, ResolveError, Resolved, resolve, symlink_target};
+pub use self::reader::{FileReader, read_range, write_file};
 pub use self::tree::add_path;
 pub use self::write::{TreeOptions, write_tree};
 
@@ -195,7 +200,7 @@ pub enum ExportError {
         path: std::path::PathBuf,
     },
     /// The tree has more entries than the caller allows.
-    #[error("the tree has more than {limit} entries")]
+    #[error("there are more than {limit} entries")]
     TooMany {
         /// The limit.
         limit: u64,

@@ -17,8 +17,8 @@ pub use self::run::{RunError, Totals, run, run_partial};
 use self::path::Next;
 use crate::block::{identity, is_leaf};
 use crate::codec::{CodecError, links, pb};
-use crate::unixfs::hamt;
 use crate::unixfs::node::{FsNode, Kind};
+use crate::unixfs::shard::Shape;
 
 /// Deepest chain of links that is followed. A file has at most four levels per TiB, a sharded directory eight,
 /// and a path of 4,096 characters fewer than this many directories of two characters each.
@@ -312,10 +312,7 @@ impl Walk {
         let Ok(fs) = FsNode::decode(node.data.unwrap_or_default()) else { return Ok(()) };
         match fs.kind {
             Kind::File | Kind::Raw => self.push_links(block, data),
-            Kind::HamtShard => {
-                hamt::check(&fs).map_err(CodecError::UnixFs).map_err(fault)?;
-                self.push_shards(block, data)
-            }
+            Kind::HamtShard => self.push_shards(block, data),
             Kind::Directory | Kind::Symlink | Kind::Metadata => Ok(()),
         }
     }
@@ -328,8 +325,9 @@ impl Walk {
     fn push_shards(&mut self, block: Waiting, data: &[u8]) -> Result<(), WalkError> {
         let fault = |source| WalkError::Codec { cid: block.cid, source };
         let node = pb::Node::decode(data).map_err(CodecError::Pb).map_err(fault)?;
-        let is_shard = |link: &&pb::Link<'_>| link.name.is_some_and(|name| name.len() == 2);
-        let cids = node.links.iter().filter(is_shard).map(|link| link.cid).collect();
+        let fs = FsNode::decode(node.data.unwrap_or_default()).map_err(CodecError::UnixFs).map_err(fault)?;
+        let shape = Shape::of(&node, &fs).map_err(CodecError::UnixFs).map_err(fault)?;
+        let cids = node.links.iter().filter(|link| shape.is_shard(link)).map(|link| link.cid).collect();
         self.push(block, cids, Follow::Shards)
     }
 

@@ -69,8 +69,14 @@ pub enum Fault {
     #[error("sizes do not add up")]
     Size,
     /// A directory is sharded in a way that is not read.
-    #[error("sharding other than murmur3-x64-64 with fanout 256")]
+    #[error("sharding other than murmur3-x64-64 with a fanout of 8 to 1024")]
     Sharding,
+    /// A shard's links do not stand in the places that it says are taken.
+    #[error("links of a shard out of place")]
+    Shard,
+    /// A link between the parts of a file has a name.
+    #[error("part of a file has a name")]
+    Named,
 }
 
 impl<'a> Node<'a> {
@@ -117,6 +123,18 @@ impl<'a> Node<'a> {
 }
 
 impl<'a> Link<'a> {
+    /// Takes the first link off the rest of a node's bytes, passing over what is no link: for going through a
+    /// node that was decoded before without keeping all its links.
+    pub(crate) fn take(rest: &'a [u8]) -> Result<Option<(Self, &'a [u8])>, Fault> {
+        let mut fields = Fields::new(rest);
+        while let Some((field, value)) = fields.next()? {
+            if let (2, Value::Bytes(link)) = (field, value) {
+                return Ok(Some((Self::decode(link)?, fields.rest())));
+            }
+        }
+        Ok(None)
+    }
+
     fn decode(bytes: &'a [u8]) -> Result<Self, Fault> {
         let (mut cid, mut name, mut tsize) = (None, None, None);
         let mut fields = Fields::new(bytes);

@@ -18,6 +18,11 @@ impl<'a> Fields<'a> {
         Self(message)
     }
 
+    /// Returns what was not read yet.
+    pub(crate) const fn rest(&self) -> &'a [u8] {
+        self.0
+    }
+
     /// Returns the next field's number and payload; `None` at the end.
     pub(crate) fn next(&mut self) -> Result<Option<(u64, Value<'a>)>, Fault> {
         if self.0.is_empty() {

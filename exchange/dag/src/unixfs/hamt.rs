@@ -1,7 +1,7 @@
 //! Sharded directories: a hash trie whose nodes are dag-pb blocks.
 //!
 //! Each level takes one byte of the name's hash; a link's name is that byte in hex, followed by the entry's
-//! name unless it leads to a further shard. Only what every writer uses is read: murmur3-x64-64, fanout 256.
+//! name unless it leads to a further shard. What every writer uses is written: murmur3-x64-64, fanout 256.
 
 use pop_units::Bytes;
 
@@ -9,26 +9,14 @@ use super::node::{FsNode, Kind};
 use super::profile::Profile;
 use super::{Entry, ImportError};
 use crate::block::Block;
-use crate::codec::pb::{self, Fault};
+use crate::codec::pb;
 use crate::source::BlockSink;
 
 /// Multicodec of murmur3-x64-64.
-const MURMUR3: u64 = 0x22;
+pub(super) const MURMUR3: u64 = 0x22;
 const FANOUT: u64 = 256;
 /// Levels that a 64-bit hash gives.
-pub(super) const LEVELS: usize = 8;
-
-/// Checks that a shard is of the one form that is read.
-pub(crate) fn check(shard: &FsNode<'_>) -> Result<(), Fault> {
-    let plain = shard.fanout == Some(FANOUT) && shard.hash_type == Some(MURMUR3);
-    if plain { Ok(()) } else { Err(Fault::Sharding) }
-}
-
-/// Returns how links to `name` start in a shard `level` below the root; `None` below the last level.
-pub(crate) fn prefix(shard: &FsNode<'_>, name: &str, level: usize) -> Result<Option<String>, Fault> {
-    check(shard)?;
-    Ok(hash(name).get(level).map(|byte| format!("{byte:02X}")))
-}
+const LEVELS: usize = 8;
 
 /// Hands all shards of a directory to `sink`, the root last, and returns the root with the DAG's size.
 pub(super) fn write(

@@ -1,21 +1,15 @@
-//! Looking things up: paths, listings, file content.
-
-use std::collections::HashSet;
-use std::io::Write;
+//! Looking things up: what a path leads to, what a block is, where a symlink leads.
 
 use bytes::Bytes as Buf;
 use cid::Cid;
 use pop_units::Bytes;
 
 use super::node::{FsNode, Kind};
-use super::{Entry, ExportError, hamt, tx_root};
+use super::{ExportError, tx_root};
 use crate::block::identity;
 use crate::codec::{Codec, CodecError, cbor, pb};
 use crate::source::{BlockSource, SourceError};
-use crate::walk::{self, MAX_WAITING, RunError, Scope, WalkError, What};
-
-/// Deepest chain of nodes in a file; balanced files stay in single digits and trickled ones near twenty.
-const MAX_FILE_DEPTH: u32 = 64;
+use crate::walk::{self, RunError, Scope, WalkError, What};
 
 /// What a path leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,75 +150,6 @@ pub(super) fn describe(cid: &Cid, data: &[u8]) -> Result<(EntryKind, Bytes), Cod
     }
 }
 
-/// Returns the entries of a directory; those of a sharded one sorted by name.
-///
-/// # Errors
-/// It is no directory, or a block is missing or not well formed.
-pub fn list(dir: &Cid, source: &dyn BlockSource) -> Result<Vec<Entry>, ExportError> {
-    let data = load(dir, source)?;
-    let wrong = ExportError::Kind { cid: *dir, wanted: "directory" };
-    let fault = |source| ExportError::Codec { cid: *dir, source };
-    match Codec::from_code(dir.codec()) {
-        Some(Codec::DagCbor) => {
-            cbor::links(&data).map_err(CodecError::Cbor).map_err(fault)?;
-            tx_root::entries(&data).ok_or(wrong)
-        }
-        Some(Codec::DagPb) => {
-            let (node, fs) = decode(dir, &data)?;
-            match fs.kind {
-                Kind::Directory => Ok(node.links.iter().map(|link| entry(link, 0)).collect()),
-                Kind::HamtShard => list_shards(dir, source),
-                Kind::File | Kind::Raw | Kind::Symlink | Kind::Metadata => Err(wrong),
-            }
-        }
-        Some(Codec::Raw | Codec::DagJson) | None => Err(wrong),
-    }
-}
-
-/// Collects the entries of all shards. Every entry must lie where its name hashes to, so that neither a
-/// shared shard nor an endless one can make a listing longer than its blocks.
-fn list_shards(dir: &Cid, source: &dyn BlockSource) -> Result<Vec<Entry>, ExportError> {
-    let mut entries = Vec::new();
-    let mut seen = HashSet::from([*dir]);
-    let mut waiting = vec![(*dir, Vec::new())];
-    while let Some((cid, way)) = waiting.pop() {
-        let data = load(&cid, source)?;
-        let (node, fs) = decode(&cid, &data)?;
-        let malformed = || ExportError::Shard { cid };
-        if fs.kind != Kind::HamtShard || way.len() >= hamt::LEVELS {
-            return Err(malformed());
-        }
-        hamt::check(&fs).map_err(|fault| ExportError::Codec { cid, source: CodecError::UnixFs(fault) })?;
-        for link in &node.links {
-            let (prefix, name) = link.name.and_then(|name| name.split_at_checked(2)).ok_or_else(malformed)?;
-            let mut way: Vec<u8> = way.clone();
-            let byte = u8::from_str_radix(prefix, 16).map_err(|_| malformed())?;
-            if format!("{byte:02X}") != prefix {
-                return Err(malformed());
-            }
-            way.push(byte);
-            if !name.is_empty() {
-                if !hamt::hash(name).starts_with(&way) {
-                    return Err(malformed());
-                }
-                entries.push(entry(link, 2));
-            } else if seen.insert(link.cid) {
-                waiting.push((link.cid, way));
-            } else {
-                return Err(malformed());
-            }
-        }
-    }
-    entries.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(entries)
-}
-
-fn entry(link: &pb::Link<'_>, skip: usize) -> Entry {
-    let name = link.name.unwrap_or_default();
-    let tsize = Bytes::new(link.tsize.unwrap_or_default());
-    Entry { name: name.get(skip..).unwrap_or_default().to_owned(), cid: link.cid, tsize }
-}
-
 /// Returns where a symlink leads.
 ///
 /// # Errors
@@ -243,74 +168,8 @@ pub fn symlink_target(cid: &Cid, source: &dyn BlockSource) -> Result<String, Exp
         .map_err(|_| ExportError::Codec { cid: *cid, source: CodecError::UnixFs(pb::Fault::Name) })
 }
 
-/// Writes the content of a file in order and returns its size.
-///
-/// `progress` is called with the size of each piece once it was written. What nodes claim about sizes must
-/// hold, which also bounds the work by the size that is claimed at the root.
-///
-/// # Errors
-/// It is no file, a block is missing or not well formed, or the writer gives an error.
-pub fn write_file(
-    root: &Cid,
-    source: &dyn BlockSource,
-    out: &mut dyn Write,
-    progress: &mut dyn FnMut(Bytes),
-) -> Result<Bytes, ExportError> {
-    let mut written = Bytes::ZERO;
-    let mut put = |content: &[u8]| -> Result<(), ExportError> {
-        if content.is_empty() {
-            return Ok(());
-        }
-        out.write_all(content).map_err(ExportError::Write)?;
-        let size = Bytes::of(content);
-        written = written.saturating_add(size);
-        progress(size);
-        Ok(())
-    };
-    let mut waiting = vec![(*root, None, 0)];
-    while let Some((cid, claimed, depth)) = waiting.pop() {
-        let data = load(&cid, source)?;
-        if cid.codec() == Codec::Raw.code() {
-            if claimed.is_some_and(|claimed| Bytes::new(claimed) != Bytes::of(&data)) {
-                return Err(ExportError::Size { cid });
-            }
-            put(&data)?;
-            continue;
-        }
-        let (node, fs) = file_node(&cid, &data, claimed)?;
-        put(fs.data.unwrap_or_default())?;
-        if depth == MAX_FILE_DEPTH || waiting.len() + node.links.len() > MAX_WAITING {
-            return Err(ExportError::TooDeep { cid });
-        }
-        let children = node.links.iter().zip(&fs.blocksizes).rev();
-        let filled = children.filter(|(_, size)| **size > 0);
-        waiting.extend(filled.map(|(link, size)| (link.cid, Some(*size), depth + 1)));
-    }
-    Ok(written)
-}
-
-/// Reads a node of a file and checks its sizes.
-fn file_node<'a>(
-    cid: &Cid,
-    data: &'a [u8],
-    claimed: Option<u64>,
-) -> Result<(pb::Node<'a>, FsNode<'a>), ExportError> {
-    let wrong = || ExportError::Kind { cid: *cid, wanted: "file" };
-    if cid.codec() != Codec::DagPb.code() {
-        return Err(wrong());
-    }
-    let (node, fs) = decode(cid, data)?;
-    if !matches!(fs.kind, Kind::File | Kind::Raw) {
-        return Err(wrong());
-    }
-    let size = fs.content_size().filter(|size| claimed.is_none_or(|claimed| claimed == *size));
-    if size.is_none() || node.links.len() != fs.blocksizes.len() {
-        return Err(ExportError::Size { cid: *cid });
-    }
-    Ok((node, fs))
-}
-
-fn decode<'a>(cid: &Cid, data: &'a [u8]) -> Result<(pb::Node<'a>, FsNode<'a>), ExportError> {
+/// Reads a block as a UnixFS node.
+pub(super) fn decode<'a>(cid: &Cid, data: &'a [u8]) -> Result<(pb::Node<'a>, FsNode<'a>), ExportError> {
     let fault = |source| ExportError::Codec { cid: *cid, source };
     let node = pb::Node::decode(data).map_err(CodecError::Pb).map_err(fault)?;
     let fs = FsNode::decode(node.data.unwrap_or_default()).map_err(CodecError::UnixFs).map_err(fault)?;

@@ -50,7 +50,7 @@ impl Read for KeyStream {
     }
 }
 
-fn add(content: &[u8], profile: &Profile, memory: &mut Memory) -> Added {
+pub(crate) fn add(content: &[u8], profile: &Profile, memory: &mut Memory) -> Added {
     add_file(&mut &content[..], profile, memory, &mut |_| ()).unwrap()
 }
 
@@ -61,7 +61,7 @@ fn read_back(root: &Cid, source: &dyn BlockSource) -> Result<Vec<u8>, ExportErro
     Ok(out)
 }
 
-fn path(text: &str) -> Vec<String> {
+pub(crate) fn path(text: &str) -> Vec<String> {
     text.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 

@@ -11,7 +11,9 @@ use cid::Cid;
 use pop_units::Bytes;
 
 use super::directory::is_name;
-use super::read::{EntryKind, describe, list, load, symlink_target, write_file};
+use super::listing::list;
+use super::read::{EntryKind, describe, load, symlink_target};
+use super::reader::write_file;
 use super::{ExportError, MAX_TREE_DEPTH};
 use crate::block::is_leaf;
 use crate::source::BlockSource;

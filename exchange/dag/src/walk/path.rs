@@ -6,7 +6,8 @@ use super::WalkError;
 use crate::codec::cbor::{self, Selected};
 use crate::codec::{Codec, CodecError, pb};
 use crate::unixfs::node::{FsNode, Kind};
-use crate::unixfs::{hamt, tx_root};
+use crate::unixfs::shard::{Found, Shape};
+use crate::unixfs::tx_root;
 
 /// Where a step leads.
 pub(super) enum Next {
@@ -42,16 +43,12 @@ fn in_directory(cid: &Cid, data: &[u8], segment: &str, shards: usize) -> Result<
             link.map(|link| Next::Child { cid: link.cid, used: 1 }).ok_or_else(not_found)
         }
         Kind::HamtShard => {
-            let prefix = hamt::prefix(&fs, segment, shards).map_err(CodecError::UnixFs).map_err(fault)?;
-            let Some(prefix) = prefix else { return Err(not_found()) };
-            for link in &node.links {
-                match link.name.and_then(|name| name.strip_prefix(prefix.as_str())) {
-                    Some("") => return Ok(Next::Shard(link.cid)),
-                    Some(name) if name == segment => return Ok(Next::Child { cid: link.cid, used: 1 }),
-                    Some(_) | None => {}
-                }
+            let shape = Shape::of(&node, &fs).map_err(CodecError::UnixFs).map_err(fault)?;
+            match shape.find(&node, segment, shards) {
+                Some(Found::Shard(cid)) => Ok(Next::Shard(cid)),
+                Some(Found::Entry(link)) => Ok(Next::Child { cid: link.cid, used: 1 }),
+                None => Err(not_found()),
             }
-            Err(not_found())
         }
         Kind::File | Kind::Raw | Kind::Symlink | Kind::Metadata => {
             Err(WalkError::NotADirectory { segment: segment.to_owned(), cid: *cid })

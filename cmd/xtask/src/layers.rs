@@ -53,7 +53,7 @@ const ROOMS: &[Room] = &[
         ],
     },
     Room { name: "pop", layer: 6, may_use: &["pop-units", "pop-rpc", "pop-node"] },
-    Room { name: "xtask", layer: 6, may_use: &["pop-units", "pop-evict"] },
+    Room { name: "xtask", layer: 6, may_use: &["pop-units", "pop-dag", "pop-store", "pop-evict"] },
 ];
 
 /// An outside crate that only some manifests may list, and why.

@@ -4,6 +4,7 @@
 //! It never edits a file of the workspace and never talks to anything but loopback.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore runner reports on its terminal")]
 
+mod bench_store;
 mod bench_transfer;
 mod check;
 mod crash;
@@ -16,14 +17,21 @@ mod manifest;
 mod market;
 mod sample;
 mod source;
+mod table;
 mod tree;
 
 use std::process::ExitCode;
+
+/// As in the binary: an allocator is part of what a measurement of the store measures.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   check             layers, size budgets, clocks and tasks, names, links: exit 1 on any finding
+  bench store       the block store against plain files on the same disk: ratios, what they must reach
+      [--repeat 5] [--size 1GiB] [--blocks 100000] [--only put,get,commit,disk,memory,open] [--dir DIR] [--json]
   bench transfer    two daemons on loopback: put, commit, paid get, settle
       [--size 1GiB] [--price \"0.01 FIL/GiB\"] [--repeat 1] [--pop PATH] [--dir DIR] [--json]
   crash             kill -9 of either side in the middle of a paid get
@@ -36,6 +44,8 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
         ["check"] => check::run(),
+        ["bench", "store", flags @ ..] => bench_store::run(flags),
+        ["bench", "store-child", words @ ..] => bench_store::child(words),
         ["bench", "transfer", flags @ ..] => bench_transfer::run(flags),
         ["crash", flags @ ..] => crash::run(flags),
         _ => {

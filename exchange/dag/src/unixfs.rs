@@ -4,6 +4,7 @@
 //! the place it was pointed at. Memory is bounded by one chunk and one unfinished node per level of a file,
 //! and by the entries of the directories on the way to the file at hand.
 
+mod chunker;
 mod directory;
 mod file;
 mod hamt;
@@ -12,8 +13,11 @@ pub(crate) mod node;
 mod profile;
 mod read;
 mod reader;
+mod rules;
 pub(crate) mod shard;
+mod sniff;
 mod tree;
+mod trickle;
 mod write;
 
 pub mod tx_root;
@@ -22,12 +26,13 @@ use cid::Cid;
 use pop_units::Bytes;
 
 pub use self::directory::{MAX_NAME, directory};
-pub use self::file::add_file;
+pub use self::file::{Content, add_content, add_file};
 pub use self::listing::{Listing, MAX_LIST, list, lookup};
 pub use self::node::Kind;
-pub use self::profile::{Estimate, Profile};
+pub use self::profile::{Estimate, MAX_CHUNK, Profile};
 pub use self::read::{EntryKind, ResolveError, Resolved, resolve, symlink_target};
 pub use self::reader::{FileReader, read_range, write_file};
+pub use self::rules::{Chunker, ChunkerError, Layout, Rules};
 pub use self::tree::add_path;
 pub use self::write::{TreeOptions, write_tree};
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use pop_dag::SinkError;
-use pop_dag::unixfs::{Profile, add_path};
+use pop_dag::unixfs::{Chunker, ChunkerError, Layout as DagLayout, Profile, Rules, add_path};
 use pop_rpc::{Codec, Entry, Error, ErrorCode, Layout, Put, PutParams, Reporter, TxStatus};
 use pop_store::{Staging, Store};
 use pop_units::Bytes;
@@ -21,7 +21,7 @@ pub(super) const PUT: &str = "put:";
 pub(crate) struct Order {
     paths: Vec<PathBuf>,
     codec: Option<Codec>,
-    profile: Profile,
+    rules: Rules,
 }
 
 impl Order {
@@ -37,7 +37,7 @@ impl Order {
                 "the daemon has no current directory",
             ));
         }
-        let mut profile = match params.profile.as_deref() {
+        let profile = match params.profile.as_deref() {
             None | Some("unixfs-v1-2025") => Profile::v1_2025(),
             Some("unixfs-v0-2015") => Profile::v0_2015(),
             Some(other) => {
@@ -47,16 +47,17 @@ impl Order {
                 ));
             }
         };
-        if let Some(chunker) = params.chunker.as_deref() {
-            profile.chunk = chunk_size(chunker)?;
-        }
-        match params.layout {
-            Layout::Auto | Layout::Balanced => {}
-            Layout::Trickle => {
-                return Err(usage("trickle layout is not built yet".into(), "leave --layout out"));
-            }
-        }
-        Ok(Self { paths: params.paths, codec: params.codec, profile })
+        let chunker = params.chunker.as_deref().map(str::parse).transpose();
+        let chunker: Option<Chunker> = chunker.map_err(|error: ChunkerError| {
+            usage(error.to_string(), "leave --chunker out for the profile's own")
+        })?;
+        let layout = match params.layout {
+            Layout::Auto => DagLayout::Profile,
+            Layout::Balanced => DagLayout::Balanced,
+            Layout::Trickle => DagLayout::Trickle,
+        };
+        let rules = Rules { profile, chunker: chunker.unwrap_or_default(), layout };
+        Ok(Self { paths: params.paths, codec: params.codec, rules })
     }
 
     /// Adds everything to the open transaction, or nothing. Blocks.
@@ -114,7 +115,7 @@ impl Order {
                 done = done.saturating_add(size);
                 progress.report("read", done.get(), total);
             };
-            let made = add_path(path, &self.profile, &mut sink, &mut on_chunk).map_err(Fault::fault)?;
+            let made = add_path(path, &self.rules, &mut sink, &mut on_chunk).map_err(Fault::fault)?;
             added.push(Named { key, cid: made.cid, size: made.size, tsize: made.tsize });
         }
         Ok(added)
@@ -158,21 +159,6 @@ fn key_of(path: &Path) -> Result<String, Error> {
 /// Returns the size of a file; directories are not walked twice only to show a percentage.
 fn known_size(path: &Path) -> Option<u64> {
     path.metadata().ok().filter(std::fs::Metadata::is_file).map(|meta| meta.len())
-}
-
-/// Reads `size-N`.
-fn chunk_size(chunker: &str) -> Result<Bytes, Error> {
-    let fail = |message: String| {
-        Err(Error::new(ErrorCode::Usage, message).with_hint("use size-N, with N from 1 to 2097152"))
-    };
-    let Some(size) = chunker.strip_prefix("size-") else {
-        return fail(format!("chunker {chunker:?} is not built yet"));
-    };
-    match size.parse().map(Bytes::new) {
-        // A leaf may carry a few bytes of framing and still has to be a block that every peer accepts.
-        Ok(size) if !size.is_zero() && size <= pop_dag::MAX_BLOCK => Ok(size),
-        _ => fail(format!("{chunker:?} is no chunk size")),
-    }
 }
 
 /// Checks that every path can be looked at, so that a typing error fails before anything is read.

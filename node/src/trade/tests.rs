@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes as Buf;
 use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, PeerId};
-use pop_dag::unixfs::{self, Profile};
+use pop_dag::unixfs::{self, Rules};
 use pop_dag::{Cid, Scope};
 use pop_exchange::offer::Strategy;
 use pop_keys::Address;
@@ -239,7 +239,7 @@ impl Node {
     fn add_file(&self, len: u64, seed: u64) -> (Cid, Bytes) {
         let mut staging = self.shared.store.stage("test").unwrap();
         let mut reader = Noise { left: len, state: seed | 1 };
-        let added = unixfs::add_file(&mut reader, &Profile::default(), &mut staging, &mut |_| ()).unwrap();
+        let added = unixfs::add_file(&mut reader, &Rules::default(), &mut staging, &mut |_| ()).unwrap();
         staging.commit(Ref { complete: true, ..Ref::new(added.cid) }).unwrap();
         let size = self.shared.store.ref_of(&added.cid).unwrap().unwrap().size;
         (added.cid, size)

@@ -4,8 +4,12 @@ use bytes::Bytes as Buf;
 use pop_units::Bytes;
 
 use super::ImportError;
+use super::rules::is_chunk;
 use crate::block::{Block, MAX_BLOCK};
 use crate::codec::Codec;
+
+/// The most content of a leaf: what is left of a block when its framing is taken off, as Kubo has it.
+pub const MAX_CHUNK: Bytes = Bytes::new(MAX_BLOCK.get() - 256);
 
 /// A UnixFS CID profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,9 +64,9 @@ impl Profile {
 
     /// Refuses parameters that would lose content, never end, or make blocks that nobody takes.
     pub(super) fn check(&self) -> Result<(), ImportError> {
-        // Half a block leaves room for what surrounds the content.
+        // Names and CIDs are estimated below what the block is: half of it leaves room.
         let half = Bytes::new(MAX_BLOCK.get() / 2);
-        let sizes = !self.chunk.is_zero() && self.chunk <= half && self.shard_above <= half;
+        let sizes = is_chunk(self.chunk) && self.shard_above <= half;
         let links = (2..=8192).contains(&self.max_links);
         if sizes && links { Ok(()) } else { Err(ImportError::Profile) }
     }

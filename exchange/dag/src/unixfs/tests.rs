@@ -51,7 +51,7 @@ impl Read for KeyStream {
 }
 
 pub(crate) fn add(content: &[u8], profile: &Profile, memory: &mut Memory) -> Added {
-    add_file(&mut &content[..], profile, memory, &mut |_| ()).unwrap()
+    add_file(&mut &content[..], &Rules::new(profile.clone()), memory, &mut |_| ()).unwrap()
 }
 
 fn read_back(root: &Cid, source: &dyn BlockSource) -> Result<Vec<u8>, ExportError> {
@@ -88,7 +88,7 @@ fn published_vectors_give_their_cids() {
         let mut memory = Memory::new();
         let mut seen = Bytes::ZERO;
         let mut progress = |size| seen = seen.saturating_add(size);
-        let added = add_file(&mut content, &profile, &mut memory, &mut progress).unwrap();
+        let added = add_file(&mut content, &profile.into(), &mut memory, &mut progress).unwrap();
         assert_eq!(added.cid.to_string(), file["cid"].as_str().unwrap(), "{file}");
         assert_eq!((added.size.get(), seen.get()), (len, len));
         checked += 1;
@@ -124,7 +124,7 @@ fn impossible_profiles_are_refused() {
         Profile { shard_above: Bytes::GIB, ..good },
     ];
     for profile in table {
-        let file = add_file(&mut &b"x"[..], &profile, &mut Memory::new(), &mut |_| ());
+        let file = add_file(&mut &b"x"[..], &profile.clone().into(), &mut Memory::new(), &mut |_| ());
         assert!(matches!(file, Err(ImportError::Profile)), "{profile:?}");
         let dir = directory(Vec::new(), &profile, &mut Memory::new());
         assert!(matches!(dir, Err(ImportError::Profile)), "{profile:?}");
@@ -150,9 +150,9 @@ fn content_streams_into_the_sink() {
     }
     let mut sink = Counting(0);
     let content = || std::io::repeat(7).take(5_000_000);
-    add_file(&mut content(), &Profile::default(), &mut sink, &mut |_| ()).unwrap();
+    add_file(&mut content(), &Rules::default(), &mut sink, &mut |_| ()).unwrap();
     assert_eq!(sink.0, 6);
-    let refused = add_file(&mut content(), &Profile::default(), &mut Full, &mut |_| ());
+    let refused = add_file(&mut content(), &Rules::default(), &mut Full, &mut |_| ());
     assert!(matches!(refused, Err(ImportError::Sink(error)) if error.to_string() == "disk full"));
 }
 

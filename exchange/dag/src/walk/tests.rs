@@ -216,7 +216,7 @@ fn a_path_ends_inside_a_dag_cbor_block() {
 fn only_who_has_every_block_can_prove_it() {
     let memory = &mut Memory::new();
     let small = Profile { chunk: pop_units::Bytes::new(2), ..Profile::default() };
-    let root = add_file(&mut &b"some content"[..], &small, memory, &mut |_| ()).unwrap().cid;
+    let root = add_file(&mut &b"some content"[..], &small.into(), memory, &mut |_| ()).unwrap().cid;
     let all = Scope::all();
     let proof = proof::prove(&root, &all, &[1; 32], memory).unwrap();
     assert_eq!(proof::prove(&root, &all, &[1; 32], memory).unwrap(), proof);

@@ -301,12 +301,12 @@ fn a_ref_that_is_listed_can_be_read() {
 
 #[test]
 fn staging_takes_blocks_from_an_import() {
-    use pop_dag::unixfs::{Profile, add_file, write_file};
+    use pop_dag::unixfs::{Rules, add_file, write_file};
     let repo = tempfile::tempdir().unwrap();
     let store = open(repo.path());
     let data: Vec<u8> = (0..3_000_000u32).map(|n| n.to_le_bytes()[1] ^ n.to_le_bytes()[2]).collect();
     let mut staging = store.stage("tx").unwrap();
-    let added = add_file(&mut data.as_slice(), &Profile::default(), &mut staging, &mut |_| {}).unwrap();
+    let added = add_file(&mut data.as_slice(), &Rules::default(), &mut staging, &mut |_| {}).unwrap();
     staging.commit(Ref { complete: true, ..Ref::new(added.cid) }).unwrap();
     let mut back = Vec::new();
     write_file(&added.cid, &store, &mut back, &mut |_| {}).unwrap();

@@ -114,8 +114,8 @@ async fn a_path_brings_only_what_it_needs() {
     std::fs::write(dir.path().join("src/small.txt"), "small").unwrap();
     std::fs::write(dir.path().join("large"), vec![7; 3 << 20]).unwrap();
     let mut staging = seller.shared.store.stage("test").unwrap();
-    let profile = Profile::default();
-    let added = unixfs::add_path(dir.path(), &profile, &mut staging, &mut |_| ()).unwrap();
+    let rules = Rules::default();
+    let added = unixfs::add_path(dir.path(), &rules, &mut staging, &mut |_| ()).unwrap();
     staging.commit(Ref { complete: true, ..Ref::new(added.cid) }).unwrap();
     let path = vec!["src".to_owned(), "small.txt".to_owned()];
     let fetched = buyer.fetch(added.cid, |request| request.path = path.clone()).await.unwrap();
@@ -142,9 +142,9 @@ async fn empty_files_come_too() {
     for price in [PricePerByte::FREE, price()] {
         let seller = Node::start(Setup { price, bank: Arc::clone(&bank), ..Setup::default() });
         let mut staging = seller.shared.store.stage("test").unwrap();
-        let added = unixfs::add_path(dir.path(), &Profile::default(), &mut staging, &mut |_| ()).unwrap();
+        let added = unixfs::add_path(dir.path(), &Rules::default(), &mut staging, &mut |_| ()).unwrap();
         let mut nothing: &[u8] = &[];
-        let alone = unixfs::add_file(&mut nothing, &Profile::default(), &mut staging, &mut |_| ()).unwrap();
+        let alone = unixfs::add_file(&mut nothing, &Rules::default(), &mut staging, &mut |_| ()).unwrap();
         staging.commit(Ref { complete: true, ..Ref::new(added.cid) }).unwrap();
         let staging = seller.shared.store.stage("alone").unwrap();
         staging.put(&pop_dag::Block::of(pop_dag::Codec::Raw, Buf::new())).unwrap();

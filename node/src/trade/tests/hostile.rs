@@ -105,7 +105,7 @@ fn plays(frames: Vec<u8>) -> Node {
 async fn a_last_leaf_without_bytes_makes_no_content_whole() {
     let mut blocks = Memory::new();
     let mut noise = Noise { left: 3 * MIB, state: 51 };
-    let added = unixfs::add_file(&mut noise, &Profile::default(), &mut blocks, &mut |_| ()).unwrap();
+    let added = unixfs::add_file(&mut noise, &Rules::default(), &mut blocks, &mut |_| ()).unwrap();
     let last = |seq: usize, data: &Buf| if seq == 3 { Buf::new() } else { data.clone() };
     let liar = plays(transcript(added.cid, &blocks, last));
     let (root, _) = liar.add_file(3 * MIB, 51);
@@ -125,9 +125,9 @@ async fn a_last_leaf_without_bytes_makes_no_content_whole() {
 async fn nothing_behind_a_forged_node_is_staged() {
     let (mut blocks, mut junk) = (Memory::new(), Memory::new());
     let mut noise = Noise { left: 3 * MIB, state: 53 };
-    let added = unixfs::add_file(&mut noise, &Profile::default(), &mut blocks, &mut |_| ()).unwrap();
+    let added = unixfs::add_file(&mut noise, &Rules::default(), &mut blocks, &mut |_| ()).unwrap();
     let mut noise = Noise { left: 3 * MIB, state: 55 };
-    let other = unixfs::add_file(&mut noise, &Profile::default(), &mut junk, &mut |_| ()).unwrap();
+    let other = unixfs::add_file(&mut noise, &Rules::default(), &mut junk, &mut |_| ()).unwrap();
     // Another file's blocks, under the name of the one that was asked for.
     let frames = transcript(other.cid, &junk, |_, data| data.clone());
     let named = BlockHeader::of(&added.cid, u32::from_be_bytes(frames[4..8].try_into().unwrap()), 0);

@@ -10,7 +10,7 @@ use super::*;
 
 fn import(path: &Path) -> Result<(Added, Memory), ImportError> {
     let mut memory = Memory::new();
-    add_path(path, &Profile::default(), &mut memory, &mut |_| ()).map(|added| (added, memory))
+    add_path(path, &Rules::default(), &mut memory, &mut |_| ()).map(|added| (added, memory))
 }
 
 fn export(root: &Cid, memory: &Memory, dest: &Path, overwrite: bool) -> Result<Bytes, ExportError> {
@@ -98,7 +98,7 @@ fn a_file_that_grows_while_it_is_read_is_refused() {
         let mut log = fs::OpenOptions::new().append(true).open(&file).unwrap();
         log.write_all(b"more").unwrap();
     };
-    let refused = add_path(dir.path(), &Profile::default(), &mut memory, &mut grow);
+    let refused = add_path(dir.path(), &Rules::default(), &mut memory, &mut grow);
     assert!(matches!(refused, Err(ImportError::Changed { path }) if path == file));
 }
 
@@ -109,10 +109,10 @@ fn a_file_that_vanishes_or_shrinks_is_named() {
     fs::write(&first, vec![1; 3 << 20]).unwrap();
     fs::write(&second, "later").unwrap();
     let mut vanish = |_| drop(fs::remove_file(&second));
-    let refused = add_path(dir.path(), &Profile::default(), &mut Memory::new(), &mut vanish);
+    let refused = add_path(dir.path(), &Rules::default(), &mut Memory::new(), &mut vanish);
     assert!(matches!(refused, Err(ImportError::Io { path, .. }) if path == second));
     let mut shrink = |_| fs::write(&first, "short").unwrap();
-    let refused = add_path(dir.path(), &Profile::default(), &mut Memory::new(), &mut shrink);
+    let refused = add_path(dir.path(), &Rules::default(), &mut Memory::new(), &mut shrink);
     assert!(matches!(refused, Err(ImportError::Changed { path }) if path == first));
 }
 

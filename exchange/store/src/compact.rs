@@ -18,10 +18,8 @@ use crate::store::Inner;
 pub(crate) const HALF: u64 = 2;
 /// Dead at all.
 pub(crate) const ANY: u64 = u64::MAX;
-/// A put that needs room moves at most seven bytes for each it frees.
-const EIGHTH: u64 = 8;
-/// A put that needs room compacts this many segments at most; the next put goes on from there.
-const STEPS: u32 = 4;
+/// A put that needs room, where nothing may be evicted, moves at most seven bytes for each it frees.
+pub(crate) const EIGHTH: u64 = 8;
 
 /// What a compaction did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,8 +42,9 @@ struct Moving {
 }
 
 impl Inner {
-    /// Compacts one segment of those that are dead to more than one part of `share`.
-    pub(crate) fn compact(&self, share: u64) -> Result<Compacted, Error> {
+    /// Compacts one segment of those that are dead to more than one part of `share` and have at most `fits`
+    /// to be moved.
+    pub(crate) fn compact(&self, share: u64, fits: u64) -> Result<Compacted, Error> {
         let _compaction = self.compaction.lock();
         let mut moving = {
             let mut writer = self.log.lock();
@@ -56,7 +55,7 @@ impl Inner {
             if freed > Bytes::ZERO {
                 return Ok(Compacted { moved: Bytes::ZERO, freed });
             }
-            let Some(source) = self.log.detach_sparsest(&mut writer, share)? else {
+            let Some(source) = self.log.detach_sparsest(&mut writer, share, fits)? else {
                 return Ok(Compacted::default());
             };
             let table = self.log.table();
@@ -135,19 +134,14 @@ impl Inner {
         Ok(())
     }
 
-    /// Compacts what is worth it if that can make room for a record; returns whether there is room now.
-    pub(crate) fn make_room(&self, need: Bytes) -> bool {
-        let free = || self.log.capacity().saturating_sub(self.log.used());
-        for _ in 0..STEPS {
-            let gain = Bytes::new(self.log.gain(EIGHTH));
-            if free() >= need || free().saturating_add(gain) < need {
-                break;
-            }
-            match self.compact(EIGHTH) {
-                Ok(done) if done.freed > Bytes::ZERO => {}
-                Ok(_) | Err(_) => break,
-            }
+    /// Compacts one segment if what must be moved fits beside all that is there; returns whether that freed
+    /// something. Damage in a segment is no reason to stop: it is not compacted again.
+    pub(crate) fn compact_within(&self, share: u64) -> Result<bool, Error> {
+        let free = self.log.sizes().capacity.saturating_sub(self.log.used().get());
+        match self.compact(share, free) {
+            Ok(done) => Ok(done.freed > Bytes::ZERO),
+            Err(Error::Damaged { .. } | Error::Full { .. }) => Ok(false),
+            Err(error) => Err(error),
         }
-        free() >= need
     }
 }

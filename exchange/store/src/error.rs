@@ -89,6 +89,14 @@ pub enum Error {
         /// Of what.
         limit: Limit,
     },
+    /// It could not be kept even if everything went that may go by itself.
+    #[error("{size} is more than the {capacity} that the store could ever have free")]
+    TooLarge {
+        /// What should be kept.
+        size: Bytes,
+        /// What there could be: the capacity less what is pinned and a slack for compaction.
+        capacity: Bytes,
+    },
     /// Bytes on disk are not what was written.
     #[error("the store is damaged: {what}")]
     Damaged {
@@ -160,7 +168,7 @@ impl Error {
     /// Returns true where more room would help.
     pub fn is_full(&self) -> bool {
         match self {
-            Self::Full { .. } => true,
+            Self::Full { .. } | Self::TooLarge { .. } => true,
             Self::State(error) => error.is_full(),
             _ => false,
         }

@@ -167,6 +167,15 @@ impl Index {
         self.run(|| self.members.remove(member_key(root, multihash))).map(drop)
     }
 
+    /// Returns at most this many blocks that come after a key, in order of their keys.
+    pub(crate) fn page(&self, after: &[u8], most: usize) -> Result<Vec<(Vec<u8>, Entry)>, Error> {
+        let from = (std::ops::Bound::Excluded(after.to_vec()), std::ops::Bound::Unbounded);
+        self.run(|| {
+            let rows = self.blocks.range::<Vec<u8>, _>(from.clone()).take(most);
+            rows.map(|row| row.map(|(key, value)| (key.to_vec(), Entry::from_bytes(&value)))).collect()
+        })
+    }
+
     /// Returns every block; for tests that compare the whole with a model.
     #[cfg(test)]
     pub(crate) fn all(&self) -> Vec<(Vec<u8>, Entry)> {

@@ -17,12 +17,17 @@
 
 mod ballast;
 mod bytes_at;
+mod cache;
 mod clean;
+mod close;
 mod commit;
 mod compact;
 mod error;
+mod evict;
+mod figures;
 mod group;
 mod hint;
+mod hold;
 mod index;
 mod journal;
 mod log;
@@ -30,21 +35,32 @@ mod open;
 mod reach;
 mod record;
 mod refs;
+mod removal;
+mod room;
 mod scan;
 mod segment;
+mod serve;
 mod staging;
 mod state;
 mod store;
 mod tail;
+mod verify;
+mod whole;
 
 #[cfg(test)]
 mod tests;
 
 pub use crate::compact::Compacted;
 pub use crate::error::{Error, JournalError, Limit, OpenError, StateError};
+pub use crate::figures::{Figures, ShadowFigures};
+pub use crate::hold::Held;
 pub use crate::journal::Journal;
 pub use crate::open::OpenReport;
-pub use crate::refs::{Ref, RefKey};
+pub use crate::refs::{Brief, Ref, RefKey};
+pub use crate::room::Room;
+pub use crate::serve::Serve;
 pub use crate::staging::Staging;
 pub use crate::state::{Batch, Row, State};
 pub use crate::store::{Options, Store};
+pub use crate::verify::{Damage, Verified};
+pub use pop_evict::{Choice, Tally, Usage};

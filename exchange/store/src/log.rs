@@ -21,6 +21,7 @@ use crate::group::GroupSync;
 use crate::hint;
 use crate::index::Entry;
 use crate::record::{self, Draft, HEADER_LEN, Header, PUT};
+use crate::room::Sizes;
 use crate::scan::{self, Found};
 use crate::segment::Segment;
 use crate::tail::Tails;
@@ -43,13 +44,14 @@ pub(crate) struct Writer {
 /// All segments of a store.
 pub(crate) struct Log {
     dir: PathBuf,
-    segment_size: u64,
-    capacity: u64,
+    sizes: Sizes,
     table: ArcSwap<Table>,
     active: ArcSwapOption<Segment>,
     /// Where compactions put survivors: apart, so that what is soon to go stays together.
     cold: ArcSwapOption<Segment>,
     used: AtomicU64,
+    /// Kept for content on its way in; changes under the writer lock.
+    reserved: AtomicU64,
     writer: Mutex<Writer>,
     group: GroupSync,
     #[cfg(test)]
@@ -60,16 +62,16 @@ pub(crate) struct Log {
 
 impl Log {
     /// Takes over segments that were opened; `active` goes on being appended to.
-    pub(crate) fn new(dir: &Path, sizes: (Bytes, Bytes), table: Table, next: (u32, u64)) -> Self {
+    pub(crate) fn new(dir: &Path, sizes: Sizes, table: Table, next: (u32, u64)) -> Self {
         let used = table.values().map(|segment| segment.len()).sum();
         Self {
             dir: dir.to_owned(),
-            segment_size: sizes.0.get(),
-            capacity: sizes.1.get(),
+            sizes,
             table: ArcSwap::from_pointee(table),
             active: ArcSwapOption::empty(),
             cold: ArcSwapOption::empty(),
             used: AtomicU64::new(used),
+            reserved: AtomicU64::new(0),
             writer: Mutex::new(Writer {
                 next_id: next.0,
                 next_seq: next.1,
@@ -101,8 +103,37 @@ impl Log {
         Bytes::new(self.used.load(Ordering::Relaxed))
     }
 
-    pub(crate) fn capacity(&self) -> Bytes {
-        Bytes::new(self.capacity)
+    pub(crate) fn sizes(&self) -> Sizes {
+        self.sizes
+    }
+
+    /// Returns what blocks that the index points to take, with their headers.
+    pub(crate) fn live(&self) -> u64 {
+        self.table.load().values().map(|segment| segment.live()).fold(0, u64::saturating_add)
+    }
+
+    /// Returns what a put without a reservation may write now.
+    pub(crate) fn room(&self) -> u64 {
+        let taken = self.used.load(Ordering::Relaxed).saturating_add(self.reserved().get());
+        self.sizes.soft.saturating_sub(taken)
+    }
+
+    pub(crate) fn reserved(&self) -> Bytes {
+        Bytes::new(self.reserved.load(Ordering::Relaxed))
+    }
+
+    /// Keeps room, if there is so much.
+    pub(crate) fn reserve(&self, _writer: &mut Writer, size: u64) -> bool {
+        let fits = self.room() >= size;
+        if fits {
+            self.reserved.fetch_add(size, Ordering::Relaxed);
+        }
+        fits
+    }
+
+    /// Gives up what was reserved, to be written now or not at all.
+    pub(crate) fn unreserve(&self, _writer: &mut Writer, size: u64) {
+        self.reserved.fetch_sub(size, Ordering::Relaxed);
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Writer> {
@@ -131,12 +162,12 @@ impl Log {
     /// Appends a record; on an error the log is as before and can be used on.
     pub(crate) fn append(&self, writer: &mut Writer, draft: &Draft<'_>) -> Result<Entry, Error> {
         let span = draft.span();
-        if draft.is_put() {
-            let free = self.capacity.saturating_sub(self.used().get());
-            if span > free {
-                let (need, free) = (Bytes::new(span), Bytes::new(free));
-                return Err(Error::Full { need, free, limit: Limit::Capacity });
-            }
+        // A tombstone may use the slack, which no block is put into.
+        let hard = self.sizes.capacity.saturating_sub(self.used().get());
+        let free = if draft.is_put() { self.room() } else { hard };
+        if span > free {
+            let (need, free) = (Bytes::new(span), Bytes::new(free));
+            return Err(Error::Full { need, free, limit: Limit::Capacity });
         }
         let segment = self.segment_for(writer, draft)?;
         let head = draft.head(writer.next_seq);
@@ -162,9 +193,9 @@ impl Log {
     fn segment_for(&self, writer: &mut Writer, draft: &Draft<'_>) -> Result<Arc<Segment>, Error> {
         let active = self.active.load_full();
         if let Some(segment) = active {
-            if segment.len() == 0 || segment.len().saturating_add(draft.span()) <= self.segment_size {
+            if segment.len() == 0 || segment.len().saturating_add(draft.span()) <= self.sizes.segment {
                 if draft.is_put() && writer.unchecked >= CHECK_EVERY {
-                    self.check_disk(self.segment_size)?;
+                    self.check_disk(self.sizes.segment)?;
                     writer.unchecked = 0;
                 }
                 return Ok(segment);
@@ -201,11 +232,11 @@ impl Log {
         bytes: &[u8],
     ) -> Result<(Arc<Segment>, u64), Error> {
         let span = found.span();
-        let fits = |cold: &Arc<Segment>| cold.len().saturating_add(span) <= self.segment_size;
+        let fits = |cold: &Arc<Segment>| cold.len().saturating_add(span) <= self.sizes.segment;
         let cold = match self.cold.load_full() {
             Some(cold) if cold.len() == 0 || fits(&cold) => cold,
             full => {
-                self.check_disk(self.segment_size)?;
+                self.check_disk(self.sizes.segment)?;
                 if let Some(full) = full {
                     full.sync().map_err(Error::io("syncing a segment"))?;
                     self.write_hint(&full);
@@ -227,17 +258,20 @@ impl Log {
     }
 
     /// Returns the segment with the smallest live part of those that are dead to more than one part of
-    /// `share`, and sees to it that nothing is appended to it or cut off from it any more.
+    /// `share` and have at most `fits` to be moved, and sees to it that nothing is appended to it or cut off
+    /// from it any more.
     pub(crate) fn detach_sparsest(
         &self,
         writer: &mut Writer,
         share: u64,
+        fits: u64,
     ) -> Result<Option<Arc<Segment>>, Error> {
         let table = self.table();
         // Compared as fractions of a million, which is exact enough for a choice.
         let ratio =
             |segment: &Segment| u128::from(segment.live()) * 1_000_000 / u128::from(segment.len().max(1));
-        let worth = table.values().filter(|segment| is_worth(segment, share));
+        let moves = |segment: &Segment| segment.len().saturating_sub(segment.dead());
+        let worth = table.values().filter(|segment| is_worth(segment, share) && moves(segment) <= fits);
         let Some(source) = worth.min_by_key(|segment| ratio(segment)).cloned() else { return Ok(None) };
         if self.active() == Some(source.id) {
             self.seal(&source)?;
@@ -261,7 +295,7 @@ impl Log {
 
     /// A new segment needs room for itself and the next; a tombstone may use up the reserve.
     fn check_disk_for(&self, draft: &Draft<'_>) -> Result<(), Error> {
-        if draft.is_put() { self.check_disk(self.segment_size.saturating_mul(2)) } else { Ok(()) }
+        if draft.is_put() { self.check_disk(self.sizes.segment.saturating_mul(2)) } else { Ok(()) }
     }
 
     fn check_disk(&self, need: u64) -> Result<(), Error> {

@@ -16,14 +16,17 @@ use parking_lot::Mutex;
 use pop_units::Bytes;
 
 use crate::bytes_at::sync_dir;
+use crate::cache::Cache;
 use crate::clean::Clean;
 use crate::error::{Error, OpenError};
 use crate::hint;
+use crate::hold::Holds;
 use crate::index::{Entry, Index};
 use crate::log::{Log, Table};
 use crate::reach::{Blocks, Key, Reach};
 use crate::record::{self, PUT};
 use crate::refs;
+use crate::room::Sizes;
 use crate::scan::{self, Found};
 use crate::segment::Segment;
 use crate::staging::{self, Staged};
@@ -79,14 +82,18 @@ pub(crate) fn open(repo: &Path, options: &Options) -> Result<Inner, OpenError> {
         None => opening.rebuild(&ids)?,
     };
     opening.report.blocks = index.count();
+    let cache = Cache::open(&opening.state, options.policy, Bytes::new(log.sizes().soft))?;
     let stagings = Mutex::new(stagings);
     Ok(Inner {
+        eviction: Mutex::new(()),
         ops: Mutex::new(()),
         rows: Mutex::new(()),
         compaction: Mutex::new(()),
         log,
         stagings,
-        settling: Mutex::new(None),
+        settling: Mutex::default(),
+        holds: Holds::default(),
+        cache: Mutex::new(cache),
         index,
         state: opening.state,
         report: opening.report,
@@ -148,14 +155,14 @@ impl Opening<'_> {
     }
 
     fn log(&self, table: Table, next: (u32, u64)) -> Log {
-        Log::new(&self.segs, (self.options.segment_size, self.options.capacity), table, next)
+        Log::new(&self.segs, Sizes::of(self.options), table, next)
     }
 
     fn stagings(&self, blocks: &dyn Blocks) -> Result<Stagings, Error> {
         let mut stagings = Stagings::new();
         for name in staging::names(&self.state)? {
-            let kept = staging::survivors(&self.state, &name, blocks)?;
-            stagings.insert(name.clone(), Staged::new(&name, kept)?.into());
+            let staged = Staged::revived(&self.state, &name, blocks)?;
+            stagings.insert(name, staged.into());
         }
         Ok(stagings)
     }
@@ -214,6 +221,9 @@ impl Opening<'_> {
             if !found.complete {
                 let id = refs::id(&found.root);
                 reach.blocks.iter().try_for_each(|(key, len)| index.add_member(&id, key, *len))?;
+            }
+            if !found.complete {
+                refs::recheck_names(&self.state, &mut batch, &found.root, &Read { catalog, log })?;
             }
             if was_complete != found.complete || found.size != reach.size() {
                 found.size = reach.size();

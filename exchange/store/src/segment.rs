@@ -124,6 +124,11 @@ impl Segment {
         self.stuck.store(true, Ordering::Relaxed);
     }
 
+    /// Says that what stood in the way of a compaction is gone.
+    pub(crate) fn take_up(&self) {
+        self.stuck.store(false, Ordering::Relaxed);
+    }
+
     pub(crate) fn is_given_up(&self) -> bool {
         self.stuck.load(Ordering::Relaxed)
     }

@@ -13,9 +13,11 @@ use pop_dag::{Block, BlockSink, BlockSource, SinkError, SourceError};
 use pop_units::Bytes;
 
 use crate::error::{Error, Limit, StateError};
-use crate::reach::{Key, Reach, key};
+use crate::log::Writer;
+use crate::reach::{Blocks, Key, Reach, key};
 use crate::record::Draft;
 use crate::refs::Ref;
+use crate::room::{Claim, Room, TRIES};
 use crate::state::{Batch, State};
 use crate::store::Inner;
 
@@ -28,6 +30,10 @@ const NAME_LIMIT: usize = 200;
 pub(crate) struct Staged {
     pub(crate) name: String,
     set: Mutex<Set>,
+    /// As they are in the state.
+    roots: Mutex<Vec<Cid>>,
+    /// The room it fills.
+    claim: Mutex<Option<Arc<Claim>>>,
 }
 
 struct Set {
@@ -43,7 +49,30 @@ impl Staged {
             return Err(Error::LongName { length: name.len(), limit: NAME_LIMIT });
         }
         let bytes = blocks.values().map(|len| u64::from(*len)).sum();
-        Ok(Self { name: name.to_owned(), set: Mutex::new(Set { blocks, bytes, open: true }) })
+        let set = Mutex::new(Set { blocks, bytes, open: true });
+        Ok(Self { name: name.to_owned(), set, roots: Mutex::default(), claim: Mutex::default() })
+    }
+
+    /// Returns what survives of a named staging: its roots, and the blocks that they reach.
+    pub(crate) fn revived(state: &State, name: &str, blocks: &dyn Blocks) -> Result<Self, Error> {
+        let roots = roots(state, name)?;
+        let staged = Self::new(name, Reach::of(&roots, blocks)?.blocks)?;
+        *staged.roots.lock() = roots;
+        Ok(staged)
+    }
+
+    pub(crate) fn roots(&self) -> Vec<Cid> {
+        self.roots.lock().clone()
+    }
+
+    /// Forgets blocks that are lost.
+    pub(crate) fn lose<'a>(&self, keys: impl Iterator<Item = &'a Key>) {
+        let mut set = self.set.lock();
+        for key in keys {
+            if let Some(len) = set.blocks.remove(key) {
+                set.bytes = set.bytes.saturating_sub(len.into());
+            }
+        }
     }
 
     pub(crate) fn holds(&self, key: &[u8]) -> bool {
@@ -71,7 +100,8 @@ impl Staged {
         blocks.into_iter().for_each(|(key, len)| self.add(key, len));
     }
 
-    fn bytes(&self) -> u64 {
+    /// Returns the size of what it holds.
+    pub(crate) fn bytes(&self) -> u64 {
         self.set.lock().bytes
     }
 
@@ -144,12 +174,20 @@ impl Staging {
         }
         let key = key(block.cid());
         let draft = Draft::put(&key, block.data());
-        match self.put_draft(&key, &draft) {
-            Err(Error::Full { need, limit: Limit::Capacity, .. }) if self.inner.make_room(need) => {
-                self.put_draft(&key, &draft)
+        let span = draft.span();
+        let mut outcome = self.put_draft(&key, &draft);
+        for _ in 0..TRIES {
+            if !matches!(outcome, Err(Error::Full { limit: Limit::Capacity, .. })) {
+                break;
             }
-            other => other,
+            let left = || self.staged.claim.lock().as_ref().map_or(0, |claim| claim.left());
+            let fits = || self.inner.log.room().saturating_add(left()) >= span;
+            if !self.inner.make_room(span, &fits)? {
+                break;
+            }
+            outcome = self.put_draft(&key, &draft);
         }
+        outcome
     }
 
     fn put_draft(&self, key: &Key, draft: &Draft<'_>) -> Result<(), Error> {
@@ -157,11 +195,21 @@ impl Staging {
         self.inner.check_open()?;
         self.staged.check_open()?;
         if self.inner.index.get(key)?.is_none() {
-            let entry = self.inner.log.append(&mut writer, draft)?;
+            let claim = self.staged.claim.lock().clone();
+            let append = |writer: &mut Writer| self.inner.log.append(writer, draft);
+            let entry = match claim {
+                Some(claim) => claim.spend(&self.inner.log, &mut writer, draft.span(), append)?,
+                None => append(&mut writer)?,
+            };
             self.inner.index.insert(key, entry)?;
         }
         self.staged.add(key.clone(), draft.payload_len());
         Ok(())
+    }
+
+    /// Makes this staging fill a room: what is put from now on takes of it what it needs.
+    pub fn within(&self, room: &Room) {
+        *self.staged.claim.lock() = Some(room.claim.clone());
     }
 
     /// Returns a block that this staging holds or that is visible to all.
@@ -199,7 +247,9 @@ impl Staging {
         for root in roots {
             batch.set(ROOTS, &root_key(name, root), Vec::new());
         }
-        Ok(state.apply(batch)?)
+        state.apply(batch)?;
+        *self.staged.roots.lock() = roots.to_vec();
+        Ok(())
     }
 
     /// Returns the roots last set.
@@ -233,12 +283,22 @@ impl Staging {
     /// durable step. Blocks held here that the root does not reach are dropped. On an error nothing of this
     /// has happened and the staging is still open under its name.
     ///
-    /// A ref that is there already is merged: names are united, and it is complete if either was.
+    /// A ref that is there already is merged: names are united, and it is complete if either was. Which of
+    /// the names given here are here as a whole is found out and kept.
     ///
     /// # Errors
     /// The ref claims to be complete but a block is missing, the staging has ended, or the disk refuses.
     pub fn commit(self, found: Ref) -> Result<(), Error> {
-        self.inner.commit(&self.staged, found)
+        self.inner.commit(&self.staged, vec![found])
+    }
+
+    /// As [`Self::commit`] with several roots: all of them in one durable step, or none. Refs of the same root
+    /// are taken as one.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub fn commit_all(self, refs: Vec<Ref>) -> Result<(), Error> {
+        self.inner.commit(&self.staged, refs)
     }
 
     /// Takes over every block that `other` holds and forgets `other`, its roots too. Every block is held by
@@ -286,13 +346,4 @@ impl BlockSink for Staging {
     fn accept(&mut self, block: Block) -> Result<(), SinkError> {
         self.put(&block).map_err(SinkError::new)
     }
-}
-
-/// Returns what survives of a named staging: the blocks its roots reach.
-pub(crate) fn survivors(
-    state: &State,
-    name: &str,
-    blocks: &dyn crate::reach::Blocks,
-) -> Result<HashMap<Key, u32>, Error> {
-    Ok(Reach::of(&roots(state, name)?, blocks)?.blocks)
 }

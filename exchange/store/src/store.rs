@@ -10,15 +10,18 @@ use bytes::Bytes as Buf;
 use cid::Cid;
 use parking_lot::Mutex;
 use pop_dag::{BlockSource, SourceError};
+use pop_evict::Choice;
 use pop_units::Bytes;
 
+use crate::cache::Cache;
 use crate::compact::{self, Compacted};
 use crate::error::{Error, OpenError};
+use crate::hold::Holds;
 use crate::index::{Entry, Index};
 use crate::log::Log;
 use crate::open::{self, OpenReport};
 use crate::reach::{self, Blocks};
-use crate::refs::{self, Ref};
+use crate::refs::{self, Before, Brief, Names, Ref};
 use crate::staging::{Staged, Staging};
 use crate::state::{Batch, State};
 
@@ -29,28 +32,43 @@ pub struct Options {
     pub segment_size: Bytes,
     /// What the segment files may take together.
     pub capacity: Bytes,
+    /// When room is needed, cached refs are evicted until the files take no more than this part of what is not
+    /// pinned, in percent from 50 to 100. Lower means fewer, larger evictions and a smaller cache.
+    pub low_watermark: u8,
+    /// Says which cached ref goes.
+    pub policy: Choice,
 }
 
 impl Default for Options {
     fn default() -> Self {
         // 256 MiB: large enough that sealing is rare, small enough to be copied by a compaction in a second.
-        Self { segment_size: Bytes::MIB.saturating_mul(256), capacity: Bytes::new(u64::MAX) }
+        Self {
+            segment_size: Bytes::MIB.saturating_mul(256),
+            capacity: Bytes::new(u64::MAX),
+            low_watermark: 95,
+            policy: Choice::default(),
+        }
     }
 }
 
-/// What the handles of one store share. Locks are taken in the order of the fields.
+/// What the handles of one store share. Locks are taken in the order of the fields; the last ones are held for
+/// moments, and none of them while waiting for another.
 pub(crate) struct Inner {
+    /// Held by the one at a time that takes away blocks which refs hold, or makes room.
+    pub(crate) eviction: Mutex<()>,
     /// Held while refs change, so that a walk sees no block go.
     pub(crate) ops: Mutex<()>,
-    /// Held while a ref's row is read, changed and written.
+    /// Held while a ref's row is read, changed and written, and while it is chosen to be evicted.
     pub(crate) rows: Mutex<()>,
     /// Held by the one compaction there is at a time.
     pub(crate) compaction: Mutex<()>,
-    /// Has the writer lock, which comes fourth.
+    /// Has the writer lock, which comes here.
     pub(crate) log: Log,
     pub(crate) stagings: Mutex<BTreeMap<String, Arc<Staged>>>,
-    /// The ref whose row is written while its blocks are still being made visible, and what it was before.
-    pub(crate) settling: Mutex<Option<(Vec<u8>, Option<Ref>)>>,
+    /// Refs whose rows are written while their blocks are still being made visible, and what they were before.
+    pub(crate) settling: Mutex<BTreeMap<Vec<u8>, Before>>,
+    pub(crate) holds: Holds,
+    pub(crate) cache: Mutex<Cache>,
     pub(crate) index: Index,
     pub(crate) state: State,
     pub(crate) report: OpenReport,
@@ -134,13 +152,24 @@ impl Store {
         self.inner.stagings.lock().keys().cloned().collect()
     }
 
-    /// Returns what is known about a root.
+    /// Returns what is known about a root, with the names in it; [`Self::brief`] costs less.
     ///
     /// # Errors
     /// The state does not answer.
     pub fn ref_of(&self, root: &Cid) -> Result<Option<Ref>, Error> {
-        let found = refs::load(&self.inner.state, root)?;
-        Ok(found.and_then(|found| self.inner.settled(found)))
+        let Some(brief) = refs::load_bare(&self.inner.state, root)? else { return Ok(None) };
+        let names = refs::names(&self.inner.state, root)?;
+        Ok(self.inner.settled(brief, names).map(|(brief, names)| Ref::of(brief, names)))
+    }
+
+    /// Returns what is known about a root without the names in it.
+    ///
+    /// # Errors
+    /// The state does not answer.
+    pub fn brief(&self, root: &Cid) -> Result<Option<Brief>, Error> {
+        let brief = refs::load_bare(&self.inner.state, root)?;
+        let settled = brief.and_then(|brief| self.inner.settled(brief, Names::new()));
+        Ok(settled.map(|(brief, _)| brief))
     }
 
     /// Returns every ref, the least used first.
@@ -148,23 +177,23 @@ impl Store {
     /// # Errors
     /// The state does not answer.
     pub fn refs(&self) -> Result<Vec<Ref>, Error> {
-        let found = refs::list(&self.inner.state)?;
-        Ok(found.into_iter().filter_map(|found| self.inner.settled(found)).collect())
+        let mut refs = Vec::new();
+        for brief in self.briefs()? {
+            refs.extend(self.ref_of(&brief.root)?);
+        }
+        Ok(refs)
     }
 
-    /// Counts a use of a root at `now` seconds since 1970. A crash may lose the count of the last second.
-    /// Returns false when no ref has this root.
+    /// Returns every ref without its names, the least used first.
     ///
     /// # Errors
     /// The state does not answer.
-    pub fn touch(&self, root: &Cid, now: u64) -> Result<bool, Error> {
-        let _rows = self.inner.rows.lock();
-        let Some(mut found) = refs::load_bare(&self.inner.state, root)? else { return Ok(false) };
-        found.frequency = found.frequency.saturating_add(1);
-        found.last_used = found.last_used.max(now);
-        let mut batch = Batch::new();
-        refs::put_bare(&mut batch, &found)?;
-        Ok(self.inner.state.apply_soon(batch)?)
+    pub fn briefs(&self) -> Result<Vec<Brief>, Error> {
+        let found = refs::list_bare(&self.inner.state)?.into_iter();
+        let settled = found.filter_map(|brief| self.inner.settled(brief, Names::new()));
+        let mut briefs: Vec<Brief> = settled.map(|(brief, _)| brief).collect();
+        briefs.sort_by_key(|found| (found.frequency, found.last_used));
+        Ok(briefs)
     }
 
     /// Says whether eviction must leave a ref alone, durably.
@@ -174,11 +203,11 @@ impl Store {
     pub fn set_pinned(&self, root: &Cid, pinned: bool) -> Result<(), Error> {
         let _rows = self.inner.rows.lock();
         let found = refs::load_bare(&self.inner.state, root)?;
-        let mut found = found.ok_or(Error::NoRef { root: *root })?;
-        found.pinned = pinned;
+        let was = found.ok_or(Error::NoRef { root: *root })?;
+        let found = Brief { pinned, ..was.clone() };
         let mut batch = Batch::new();
         refs::put_bare(&mut batch, &found)?;
-        Ok(self.inner.state.apply(batch)?)
+        self.inner.apply_with_cache(batch, &[(Some(&was), Some(&found))])
     }
 
     /// Removes a ref, durably, and the blocks that no other ref and no staging holds. Returns the size of
@@ -198,7 +227,7 @@ impl Store {
     /// # Errors
     /// The disk is full or refuses, or a block is damaged; nothing is lost by it.
     pub fn compact(&self, force: bool) -> Result<Compacted, Error> {
-        self.inner.compact(if force { compact::ANY } else { compact::HALF })
+        self.inner.compact(if force { compact::ANY } else { compact::HALF }, u64::MAX)
     }
 
     /// Returns what the segment files take, with what in them is dead.
@@ -208,7 +237,7 @@ impl Store {
 
     /// Returns what the segment files may take.
     pub fn capacity(&self) -> Bytes {
-        self.inner.log.capacity()
+        Bytes::new(self.inner.log.sizes().capacity)
     }
 
     /// Returns the durable rows that live beside the blocks.
@@ -249,11 +278,11 @@ impl Inner {
 
     /// Returns a ref as it is once its blocks are visible: a ref that is listed can be read.
     ///
-    /// The row was read before: if its commit has ended since, the blocks are visible by now.
-    fn settled(&self, found: Ref) -> Option<Ref> {
-        match &*self.settling.lock() {
-            Some((id, before)) if *id == refs::id(&found.root) => before.clone(),
-            Some(_) | None => Some(found),
+    /// The rows were read before: if their commit has ended since, the blocks are visible by now.
+    fn settled(&self, brief: Brief, names: Names) -> Option<(Brief, Names)> {
+        match self.settling.lock().get(&refs::id(&brief.root)) {
+            Some(before) => before.restore(names),
+            None => Some((brief, names)),
         }
     }
 

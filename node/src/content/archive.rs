@@ -122,7 +122,7 @@ fn keep(
 /// Returns the names inside a root that is a directory; none for anything else.
 pub(crate) fn names(root: &Cid, source: &dyn pop_dag::BlockSource) -> Vec<RefKey> {
     let entries = unixfs::list(root, source).unwrap_or_default().into_iter().take(NAMES);
-    let key = |entry: unixfs::Entry| RefKey { name: entry.name, cid: entry.cid, size: entry.tsize };
+    let key = |entry: unixfs::Entry| RefKey::new(entry.name, entry.cid, entry.tsize);
     entries.map(key).collect()
 }
 

@@ -20,11 +20,7 @@ pub(crate) fn commit(store: &Store, pin: bool) -> Result<(Cid, Bytes), Error> {
     let block = tx.root(&mut staging).map_err(Fault::fault)?;
     let root = *block.cid();
     staging.put(&block).map_err(Fault::fault)?;
-    let key = |(name, entry): (&str, &pop_exchange::tx::Entry)| RefKey {
-        name: name.to_owned(),
-        cid: entry.cid,
-        size: entry.size,
-    };
+    let key = |(name, entry): (&str, &pop_exchange::tx::Entry)| RefKey::new(name, entry.cid, entry.size);
     let keys = tx.entries().map(key).collect();
     let found = Ref { keys, complete: true, pinned: pin, last_used: unix_seconds(), ..Ref::new(root) };
     staging.commit(found).map_err(Fault::fault)?;

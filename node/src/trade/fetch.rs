@@ -376,7 +376,7 @@ fn keep(staging: Staging, request: &FetchRequest, target: Option<Cid>) -> Result
     let complete = request.path.is_empty();
     let keys = match target {
         Some(cid) if !complete => {
-            vec![RefKey { name: request.path.join("/"), cid, size: staging.bytes() }]
+            vec![RefKey::new(request.path.join("/"), cid, staging.bytes())]
         }
         Some(_) | None => names(&staging, &request.root),
     };
@@ -387,7 +387,7 @@ fn keep(staging: Staging, request: &FetchRequest, target: Option<Cid>) -> Result
 /// Returns the names inside a root, as far as it has any.
 pub(super) fn names(staging: &Staging, root: &Cid) -> Vec<RefKey> {
     let entries = unixfs::list(root, staging).unwrap_or_default();
-    let key = |entry: unixfs::Entry| RefKey { name: entry.name, cid: entry.cid, size: entry.tsize };
+    let key = |entry: unixfs::Entry| RefKey::new(entry.name, entry.cid, entry.tsize);
     entries.into_iter().take(KEYS).map(key).collect()
 }
 

@@ -125,6 +125,7 @@ fn a_put_that_did_not_fit_leaves_a_full_store_as_it_was() {
     let store = Store::open(repo.path(), Options { capacity: Bytes::new(20_000), ..options() }).unwrap();
     let kept = leaf(0, 3000);
     commit(&store, &[&kept]);
+    store.set_pinned(kept.cid(), true).unwrap();
     let used = store.used();
     for _ in 0..5 {
         let staging = store.stage("op").unwrap();

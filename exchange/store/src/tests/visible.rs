@@ -163,7 +163,7 @@ fn committing_a_root_again_merges() {
     let repo = tempfile::tempdir().unwrap();
     let store = open(repo.path());
     let a = leaf(1, 100);
-    let key = |name: &str| RefKey { name: name.to_owned(), cid: *a.cid(), size: Bytes::new(100) };
+    let key = |name: &str| RefKey { here: true, ..RefKey::new(name, *a.cid(), Bytes::new(100)) };
     let again = |keys: Vec<RefKey>, pinned| {
         let staging = store.stage("tx").unwrap();
         put(&staging, &[&a]);
@@ -219,6 +219,7 @@ fn a_full_store_says_so_and_goes_on_once_there_is_room() {
     let store = Store::open(repo.path(), Options { capacity: Bytes::new(1000), ..options() }).unwrap();
     let (a, b) = (leaf(1, 600), leaf(2, 600));
     commit(&store, &[&a]);
+    store.set_pinned(a.cid(), true).unwrap();
     let staging = store.stage("tx").unwrap();
     let refused = staging.put(&b);
     assert!(matches!(refused, Err(Error::Full { limit: Limit::Capacity, .. })));

@@ -1,0 +1,200 @@
+//! Room for what is about to be written: reserved before it is fetched, made by eviction and compaction.
+//!
+//! The capacity is what segment files may take. A slack of one segment and a sixty-fourth of the capacity is
+//! kept free of new blocks, because survivors of a compaction lie there twice for a moment, and tombstones
+//! must not wait for room. What a compaction moves is bounded: it takes segments that are mostly dead only,
+//! so that it moves at most what it frees, and as long as there are none, more is evicted. Only where
+//! nothing may be evicted are fuller segments compacted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cid::Cid;
+use pop_units::Bytes;
+
+use crate::compact::{EIGHTH, HALF};
+use crate::error::{Error, Limit};
+use crate::hold::Held;
+use crate::log::{Log, Writer};
+use crate::store::{Inner, Options, Store};
+
+/// Without an eviction to gain from, a call compacts this many segments at most; the next goes on from there.
+const STEPS: u32 = 4;
+/// Records take a little more than their blocks: 64 bytes and a long name for each. Content of blocks under
+/// 16 KiB needs more, which is found when it is put.
+const OVERHEAD: u64 = 256;
+/// A put whose room others take tries again this often.
+pub(crate) const TRIES: u32 = 8;
+
+/// Sizes that follow from the options.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    pub(crate) segment: u64,
+    pub(crate) capacity: u64,
+    /// Blocks are not written beyond this.
+    pub(crate) soft: u64,
+    /// Eviction goes on until this part is free, in percent of what is not pinned.
+    spare: u64,
+}
+
+impl Sizes {
+    pub(crate) fn of(options: &Options) -> Self {
+        let capacity = options.capacity.get();
+        // A segment of a small store must be a small part of it, or one would pin room that many could use.
+        let segment = options.segment_size.get().min(capacity / 32).max(1);
+        let slack = segment.saturating_add(capacity / 64);
+        let soft = capacity.saturating_sub(slack);
+        let spare = 100 - u64::from(options.low_watermark.clamp(50, 100));
+        Self { segment, capacity, soft, spare }
+    }
+
+    /// Returns what eviction frees beyond what is needed, so that it runs seldom and in large steps.
+    pub(crate) fn margin(&self, unpinned: u64) -> u64 {
+        unpinned / 100 * self.spare
+    }
+}
+
+/// The part of a reservation that was not written yet.
+#[derive(Default)]
+pub(crate) struct Claim(AtomicU64);
+
+impl Claim {
+    /// Takes what a record needs out of the reservation; returns how much of it was there.
+    fn take(&self, _writer: &mut Writer, span: u64) -> u64 {
+        let left = self.0.load(Ordering::Relaxed);
+        let taken = left.min(span);
+        self.0.store(left - taken, Ordering::Relaxed);
+        taken
+    }
+
+    fn put(&self, _writer: &mut Writer, size: u64) {
+        self.0.fetch_add(size, Ordering::Relaxed);
+    }
+
+    /// Returns what was not written yet.
+    pub(crate) fn left(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Writes a record into the room that is kept; what fails takes nothing of it.
+    pub(crate) fn spend<T>(
+        &self,
+        log: &Log,
+        writer: &mut Writer,
+        span: u64,
+        append: impl FnOnce(&mut Writer) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let taken = self.take(writer, span);
+        log.unreserve(writer, taken);
+        let outcome = append(writer);
+        if outcome.is_err() && log.reserve(writer, taken) {
+            self.put(writer, taken);
+        }
+        outcome
+    }
+}
+
+/// Room that is kept for a ref on its way in, until it is dropped. The ref is not evicted meanwhile.
+pub struct Room {
+    inner: Arc<Inner>,
+    pub(crate) claim: Arc<Claim>,
+    _held: Held,
+}
+
+impl Room {
+    /// Returns what is still kept.
+    pub fn left(&self) -> Bytes {
+        Bytes::new(self.claim.left())
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let mut writer = self.inner.log.lock();
+        let left = self.claim.take(&mut writer, u64::MAX);
+        self.inner.log.unreserve(&mut writer, left);
+    }
+}
+
+impl std::fmt::Debug for Room {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Room").field("left", &self.left()).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Keeps room for `size` more bytes of a root, evicting now what must go for it. Rooms of several fetches
+    /// add up. Tell the staging that fills it: [`crate::Staging::within`].
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] when it would not even fit with everything gone that may ever go by itself,
+    /// [`Error::Full`] when it does not fit now; or the disk refuses.
+    pub fn reserve(&self, root: &Cid, size: Bytes) -> Result<Room, Error> {
+        let inner = &self.inner;
+        inner.check_open()?;
+        let most = inner.most_room();
+        if size > most {
+            return Err(Error::TooLarge { size, capacity: most });
+        }
+        let held = Held::new(inner, root);
+        let claim = Arc::new(Claim::default());
+        let need = size.get().saturating_add(size.get() / OVERHEAD).min(most.get());
+        let take = || {
+            let mut writer = inner.log.lock();
+            let is_taken = inner.log.reserve(&mut writer, need);
+            if is_taken {
+                claim.put(&mut writer, need);
+            }
+            is_taken
+        };
+        if take() || inner.make_room(need, &take)? {
+            return Ok(Room { inner: inner.clone(), claim, _held: held });
+        }
+        Err(Error::Full {
+            need: Bytes::new(need),
+            free: Bytes::new(inner.log.room()),
+            limit: Limit::Capacity,
+        })
+    }
+}
+
+impl Inner {
+    /// Returns what a ref may be large at most. Refs that share blocks make this an estimate from above.
+    pub(crate) fn most_room(&self) -> Bytes {
+        let movable = self.cache.lock().totals.cached;
+        let staged = self.stagings.lock().values().map(|staged| staged.bytes()).fold(0, u64::saturating_add);
+        let stays = self.log.live().saturating_sub(movable.get()).saturating_sub(staged);
+        // Either counts some things too much: headers of what may go, blocks that pinned refs share.
+        let stays = Bytes::new(stays).min(self.cache.lock().totals.pinned);
+        Bytes::new(self.log.sizes().soft).saturating_sub(stays)
+    }
+
+    /// Makes room on the disk until `is_enough`, which may take what it finds. Returns whether it was.
+    pub(crate) fn make_room(&self, need: u64, is_enough: &dyn Fn() -> bool) -> Result<bool, Error> {
+        // Whoever waits here may find that another made room for it too.
+        let _eviction = self.eviction.lock();
+        let goal = need.saturating_add(self.log.sizes().margin(self.most_room().get()));
+        let (mut full_steps, mut evicted) = (0, false);
+        loop {
+            self.check_open()?;
+            if (!evicted || self.log.room() >= goal) && is_enough() {
+                return Ok(true);
+            }
+            if self.compact_within(HALF)? {
+                continue;
+            }
+            let short = goal.saturating_sub(self.log.room());
+            if self.evict_some(short)? {
+                evicted = true;
+                continue;
+            }
+            if is_enough() {
+                return Ok(true);
+            }
+            if full_steps == STEPS || !self.compact_within(EIGHTH)? {
+                return Ok(false);
+            }
+            full_steps += 1;
+        }
+    }
+}

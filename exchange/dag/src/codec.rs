@@ -1,10 +1,22 @@
-//! What the bytes of a block mean: codecs and the links inside.
+//! What the bytes of a block mean: codecs, the links inside, and values.
+//!
+//! [`links`] is for walks: it builds nothing and puts up with old data where that cannot hide a link. [`decode`]
+//! and [`encode`] are for those who look inside and convert: what dag-cbor, dag-json and raw decode is encoded to
+//! the same bytes again, and a dag-pb node as well when its links stand before its data, where its writers put
+//! them.
 
 pub mod cbor;
+pub mod json;
 pub mod pb;
 pub(crate) mod proto;
+mod value;
 
 use cid::Cid;
+
+pub use self::value::{EncodeError, Map, RepeatedKey, Value};
+
+/// Deepest nesting inside one block. Filecoin and IPLD schemas stay in single digits; readers recurse.
+const MAX_NESTING: u32 = 128;
 
 /// The codecs that content is made of here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,7 +27,7 @@ pub enum Codec {
     DagPb,
     /// CBOR with links.
     DagCbor,
-    /// JSON with links; named, but its links are not read.
+    /// JSON with links.
     DagJson,
 }
 
@@ -58,12 +70,33 @@ pub enum CodecError {
     /// The bytes are no strict dag-cbor value.
     #[error("no dag-cbor value: {0}")]
     Cbor(cbor::Fault),
+    /// The bytes are no dag-json value.
+    #[error("no dag-json value: {0}")]
+    Json(json::Fault),
 }
 
 impl From<cbor::Fault> for CodecError {
     fn from(fault: cbor::Fault) -> Self {
         Self::Cbor(fault)
     }
+}
+
+/// Where a path leads inside a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Selected {
+    /// At a link, after `used` segments.
+    Link {
+        /// Where the link points.
+        cid: Cid,
+        /// How many segments lead to it.
+        used: usize,
+    },
+    /// At a value of this block, with no segment left.
+    Inside,
+    /// Nowhere: the segment with this index does not exist.
+    NotFound(usize),
+    /// Nowhere: the value before the segment with this index has no members.
+    NoMembers(usize),
 }
 
 /// Returns the links of a block in order of appearance, each as often as it appears.
@@ -78,8 +111,41 @@ pub fn links(cid: &Cid, data: &[u8]) -> Result<Vec<Cid>, CodecError> {
             Ok(node.links.iter().map(|link| link.cid).collect())
         }
         Some(Codec::DagCbor) => Ok(cbor::links(data)?),
-        Some(Codec::DagJson) | None => Err(CodecError::Unsupported(cid.codec())),
+        Some(Codec::DagJson) => json::links(data).map_err(CodecError::Json),
+        None => Err(CodecError::Unsupported(cid.codec())),
     }
+}
+
+/// Reads the value of a block, strictly. A raw block is a value of bytes.
+///
+/// # Errors
+/// The data breaks the rules of the codec.
+pub fn decode(codec: Codec, data: &[u8]) -> Result<Value, CodecError> {
+    match codec {
+        Codec::Raw => Ok(Value::Bytes(data.into())),
+        Codec::DagPb => pb::decode(data).map_err(CodecError::Pb),
+        Codec::DagCbor => Ok(cbor::decode(data)?),
+        Codec::DagJson => json::decode(data).map_err(CodecError::Json),
+    }
+}
+
+/// Returns the bytes of a value, in the canonical form of the codec.
+///
+/// # Errors
+/// The value has no form in the codec.
+pub fn encode(codec: Codec, value: &Value) -> Result<Vec<u8>, EncodeError> {
+    match (codec, value) {
+        (Codec::Raw, Value::Bytes(bytes)) => Ok(bytes.to_vec()),
+        (Codec::Raw, _) => Err(EncodeError::Shape("a raw block is bytes")),
+        (Codec::DagPb, value) => pb::encode(value),
+        (Codec::DagCbor, value) => cbor::encode(value),
+        (Codec::DagJson, value) => json::encode(value),
+    }
+}
+
+/// Returns a length as the number that is written for it.
+fn len_of(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
 }
 
 /// Reads a CID that fills `bytes` to the last byte in its only encoding.

@@ -16,6 +16,6 @@ pub use bytes::Bytes as Buf;
 pub use cid::Cid;
 
 pub use crate::block::{Block, BlockError, MAX_BLOCK, identity, is_leaf};
-pub use crate::codec::{Codec, CodecError, links};
+pub use crate::codec::{Codec, CodecError, Value, links};
 pub use crate::source::{BlockSink, BlockSource, Memory, SinkError, SourceError};
 pub use crate::walk::{Scope, Walk, WalkError, What};

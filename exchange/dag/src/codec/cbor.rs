@@ -1,14 +1,17 @@
-//! dag-cbor, strictly, without building values: links of a block and paths through it.
+//! dag-cbor, strictly: links of a block and paths through it without building values, and values.
 //!
 //! A general decoder would build up to a hundred bytes of value for each byte of a hostile block; a scan
 //! needs none and can refuse what has more than one encoding.
 
+mod value;
+
 use cid::Cid;
 
-use super::whole_cid;
+use super::{MAX_NESTING, whole_cid};
 
-/// Deepest nesting inside one block. Filecoin and IPLD schemas stay in single digits; the scan recurses.
-const MAX_NESTING: u32 = 128;
+pub use self::value::{decode, encode};
+pub use super::Selected;
+
 /// The one tag of dag-cbor: a link.
 const LINK_TAG: u64 = 42;
 
@@ -39,33 +42,14 @@ pub enum Fault {
     Depth(usize),
 }
 
-/// Where a path leads inside a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Selected {
-    /// At a link, after `used` segments.
-    Link {
-        /// Where the link points.
-        cid: Cid,
-        /// How many segments lead to it.
-        used: usize,
-    },
-    /// At a value of this block, with no segment left.
-    Inside,
-    /// Nowhere: the segment with this index does not exist.
-    NotFound(usize),
-    /// Nowhere: the value before the segment with this index has no members.
-    NoMembers(usize),
-}
-
-/// Checks a whole block and returns its links in order of appearance.
+/// Checks a whole block and returns its links in order of appearance. Text values need not be UTF-8.
 ///
 /// # Errors
 /// The bytes are no strict dag-cbor value.
 pub fn links(data: &[u8]) -> Result<Vec<Cid>, Fault> {
     let mut links = Vec::new();
-    let mut scan = Scan { data, at: 0 };
-    scan.value(0, &mut |cid| links.push(cid))?;
-    if scan.at == data.len() { Ok(links) } else { Err(Fault::Trailing(scan.at)) }
+    Scan::over(data, false).whole(&mut |cid| links.push(cid))?;
+    Ok(links)
 }
 
 /// Follows `path` through a block: map keys by name, list items by index.
@@ -74,7 +58,7 @@ pub fn links(data: &[u8]) -> Result<Vec<Cid>, Fault> {
 /// The bytes are no strict dag-cbor value.
 pub fn select(data: &[u8], path: &[String]) -> Result<Selected, Fault> {
     links(data)?;
-    let mut scan = Scan { data, at: 0 };
+    let mut scan = Scan::over(data, false);
     for (index, segment) in path.iter().enumerate() {
         let (major, count) = scan.head()?;
         match major {
@@ -104,9 +88,20 @@ pub fn select(data: &[u8], path: &[String]) -> Result<Selected, Fault> {
 struct Scan<'a> {
     data: &'a [u8],
     at: usize,
+    /// Whether text values must be UTF-8.
+    strict: bool,
 }
 
 impl<'a> Scan<'a> {
+    const fn over(data: &'a [u8], strict: bool) -> Self {
+        Self { data, at: 0, strict }
+    }
+
+    fn whole(mut self, on_link: &mut dyn FnMut(Cid)) -> Result<(), Fault> {
+        self.value(0, on_link)?;
+        if self.at == self.data.len() { Ok(()) } else { Err(Fault::Trailing(self.at)) }
+    }
+
     fn value(&mut self, depth: u32, on_link: &mut dyn FnMut(Cid)) -> Result<(), Fault> {
         if depth > MAX_NESTING {
             return Err(Fault::Depth(self.at));
@@ -116,8 +111,9 @@ impl<'a> Scan<'a> {
         match major {
             0 | 1 | 7 => Ok(()),
             2 => self.take(count).map(drop),
-            // Chain data in the wild (Filecoin tickets, addresses) carries plain bytes as text. Nothing here
-            // reads text values, so they do not keep a block from being walked; keys are read and must be text.
+            // Chain data in the wild (Filecoin tickets, addresses) carries plain bytes as text. A walk reads no
+            // text values, so they do not keep a block from being walked; keys are read and must be text.
+            3 if self.strict => self.text(count).map(drop),
             3 => self.take(count).map(drop),
             4 => (0..count).try_for_each(|_| self.value(depth + 1, on_link)),
             5 => {

@@ -3,10 +3,14 @@
 //! Written here because the rules matter more than the format: no unknown fields, one order inside a link,
 //! links in one run. Decoding borrows from the block.
 
+mod value;
+
 use cid::Cid;
 
 use super::proto::{Fields, Value, put_bytes, put_number};
 use super::whole_cid;
+
+pub use self::value::{decode, encode};
 
 /// A dag-pb node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,8 +3,7 @@
 use cid::Cid;
 
 use super::WalkError;
-use crate::codec::cbor::{self, Selected};
-use crate::codec::{Codec, CodecError, pb};
+use crate::codec::{Codec, CodecError, Selected, cbor, json, pb};
 use crate::unixfs::node::{FsNode, Kind};
 use crate::unixfs::shard::{Found, Shape};
 use crate::unixfs::tx_root;
@@ -26,9 +25,8 @@ pub(super) fn next(cid: &Cid, data: &[u8], path: &[String], shards: usize) -> Re
         Some(Codec::DagPb) => in_directory(cid, data, segment, shards),
         Some(Codec::DagCbor) => in_cbor(cid, data, path),
         Some(Codec::Raw) => Err(WalkError::NotADirectory { segment: segment.clone(), cid: *cid }),
-        Some(Codec::DagJson) | None => {
-            Err(WalkError::Codec { cid: *cid, source: CodecError::Unsupported(cid.codec()) })
-        }
+        Some(Codec::DagJson) => in_json(cid, data, path),
+        None => Err(WalkError::Codec { cid: *cid, source: CodecError::Unsupported(cid.codec()) }),
     }
 }
 
@@ -66,6 +64,16 @@ fn in_cbor(cid: &Cid, data: &[u8], path: &[String]) -> Result<Next, WalkError> {
         let found = found.ok_or_else(|| WalkError::NotFound { segment: segment() })?;
         return Ok(Next::Child { cid: found.cid, used: 1 });
     }
+    inside(cid, selected, path)
+}
+
+fn in_json(cid: &Cid, data: &[u8], path: &[String]) -> Result<Next, WalkError> {
+    let fault = |fault| WalkError::Codec { cid: *cid, source: CodecError::Json(fault) };
+    inside(cid, json::select(data, path).map_err(fault)?, path)
+}
+
+/// Takes what a path leads to inside a block of values for the step.
+fn inside(cid: &Cid, selected: Selected, path: &[String]) -> Result<Next, WalkError> {
     let segment = |index: usize| path.get(index).cloned().unwrap_or_default();
     match selected {
         Selected::Link { cid, used } => Ok(Next::Child { cid, used }),

@@ -213,6 +213,28 @@ fn a_path_ends_inside_a_dag_cbor_block() {
 }
 
 #[test]
+fn dag_json_is_walked_and_a_path_ends_inside() {
+    let memory = &mut Memory::new();
+    let (a, b) = (leaf("a", memory), leaf("b", memory));
+    // In the order of the block, in whatever form it is.
+    let text = format!(r#"{{"x": [0, {{"y": {{"/": "{b}"}}}}], "a": {{"/":"{a}"}}}}"#);
+    let block = Block::of(Codec::DagJson, Buf::from(text));
+    let root = *block.cid();
+    memory.insert(block);
+    assert_eq!(order(root, &Scope::all(), memory).unwrap(), [root, b, a]);
+    assert_eq!(order(root, &scope(&["x", "1", "y"], What::All), memory).unwrap(), [root, b]);
+    assert_eq!(order(root, &scope(&["x", "1"], What::Block), memory).unwrap(), [root]);
+    let refused = order(root, &scope(&["x", "2"], What::All), memory);
+    assert!(matches!(&refused, Err(RunError::Walk(e)) if matches!(**e, WalkError::NotFound { .. })));
+    let refused = order(root, &scope(&["x", "0", "q"], What::All), memory);
+    assert!(matches!(&refused, Err(RunError::Walk(e)) if matches!(**e, WalkError::NotADirectory { .. })));
+    let broken = Block::of(Codec::DagJson, Buf::from_static(b"{"));
+    memory.insert(broken.clone());
+    let refused = order(*broken.cid(), &Scope::all(), memory);
+    assert!(matches!(&refused, Err(RunError::Walk(e)) if matches!(**e, WalkError::Codec { .. })));
+}
+
+#[test]
 fn only_who_has_every_block_can_prove_it() {
     let memory = &mut Memory::new();
     let small = Profile { chunk: pop_units::Bytes::new(2), ..Profile::default() };

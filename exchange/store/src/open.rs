@@ -285,7 +285,10 @@ impl Catalog {
     /// Writes what something holds into the index and returns how many blocks nothing holds.
     fn settle(self, log: &Log, index: &Index, stagings: &Stagings) -> Result<u64, Error> {
         let (table, mut swept) = (log.table(), 0u64);
-        for (key, (_, entry)) in self.newest {
+        // In the order of the index, whose pages are then touched once each.
+        let mut newest: Vec<(Key, (u64, Option<Entry>))> = self.newest.into_iter().collect();
+        newest.sort_unstable_by(|left, right| left.0.cmp(&right.0));
+        for (key, (_, entry)) in newest {
             let Some(entry) = entry else { continue };
             if entry.refs == 0 && !stagings.values().any(|staged| staged.holds(&key)) {
                 swept = swept.saturating_add(1);

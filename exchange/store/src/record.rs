@@ -169,14 +169,21 @@ impl Header {
 
     /// Returns the whole multihash, given the part of it that follows the header.
     pub(crate) fn multihash(&self, rest: &[u8]) -> Vec<u8> {
-        let inline = self.raw.get(24..24 + self.multihash_len.min(INLINE)).unwrap_or(&[]);
-        [inline, rest].concat()
+        [self.inline(), rest].concat()
+    }
+
+    /// Returns the part of the multihash that is inside the header.
+    fn inline(&self) -> &[u8] {
+        self.raw.get(24..24 + self.multihash_len.min(INLINE)).unwrap_or(&[])
     }
 
     /// Returns true when this is the record of `multihash` with a payload of `len` bytes.
     pub(crate) fn is_of(&self, multihash: &[u8], len: u32, after: &[u8]) -> bool {
         let rest = after.get(..self.multihash_len.saturating_sub(INLINE)).unwrap_or(&[]);
-        self.kind == PUT && self.payload_len == len && self.multihash(rest) == multihash
+        let is_equal = multihash.len() == self.multihash_len
+            && multihash.starts_with(self.inline())
+            && multihash.ends_with(rest);
+        self.kind == PUT && self.payload_len == len && is_equal
     }
 }
 

@@ -9,6 +9,7 @@ use std::io;
 use cid::Cid;
 use cid::multihash::Multihash;
 
+use crate::bytes_at::{index, length};
 use crate::record::{HEADER, HEADER_LEN, Header, PUT, TOMBSTONE};
 use crate::segment::Segment;
 
@@ -42,13 +43,69 @@ pub(crate) struct Scan {
 /// A sequence number this far above its predecessor is no number this store gave out.
 const SEQ_JUMP: u64 = 1 << 32;
 const WINDOW: u64 = 1 << 20;
+/// The header and the longest multihash: all that is read of a record that is only counted.
+const GLANCE: u64 = HEADER + 256;
+
+/// A piece of a segment in memory, so that small records do not cost a system call each.
+struct Window<'a> {
+    segment: &'a Segment,
+    start: u64,
+    bytes: Vec<u8>,
+    ahead: u64,
+}
+
+impl<'a> Window<'a> {
+    /// Looks at a segment, reading at least `ahead` bytes at a time.
+    fn new(segment: &'a Segment, ahead: u64) -> Self {
+        Self { segment, start: 0, bytes: Vec::new(), ahead }
+    }
+
+    /// Returns the bytes of a piece; `None` when it is not all inside the segment.
+    fn get(&mut self, at: u64, len: u64) -> io::Result<Option<&[u8]>> {
+        let room = self.segment.len().saturating_sub(at);
+        if len > room {
+            return Ok(None);
+        }
+        let is_here = at >= self.start && at + len <= self.start + length(&self.bytes);
+        if !is_here {
+            self.segment.read_into(&mut self.bytes, at, len.max(self.ahead).min(room))?;
+            self.start = at;
+        }
+        let from = index(at - self.start);
+        Ok(self.bytes.get(from..from + index(len)))
+    }
+
+    /// Reads the header at `at` and the whole multihash, if a whole record fits there.
+    fn header(&mut self, at: u64) -> io::Result<Option<(Header, Vec<u8>)>> {
+        let Some(header) = self.get(at, HEADER)?.and_then(Header::parse) else { return Ok(None) };
+        if header.span() > self.segment.len().saturating_sub(at) {
+            return Ok(None);
+        }
+        let rest = header.body_len() - u64::from(header.payload_len);
+        let multihash = self.get(at + HEADER, rest)?.map(|rest| header.multihash(rest));
+        Ok(multihash.map(|multihash| (header, multihash)))
+    }
+
+    /// Reads the record at `at` if it is a good one, and returns it with what it takes.
+    fn record(&mut self, at: u64) -> io::Result<Option<(Found, u64)>> {
+        let Some(header) = self.get(at, HEADER)?.and_then(Header::parse) else { return Ok(None) };
+        if header.span() > self.segment.len().saturating_sub(at) {
+            return Ok(None);
+        }
+        let body = self.get(at + HEADER, header.body_len())?.unwrap_or(&[]);
+        Ok(header.check(body).map(|(multihash, _)| {
+            let (kind, len, seq) = (header.kind, header.payload_len, header.seq);
+            (Found { kind, multihash, offset: at, len, seq }, header.span())
+        }))
+    }
+}
 
 /// Reads every record with its CRC.
 pub(crate) fn scan(segment: &Segment) -> io::Result<Scan> {
-    let mut scan = Scan::default();
+    let (mut scan, mut window) = (Scan::default(), Window::new(segment, WINDOW));
     let (mut at, mut seq) = (0, 0);
     while at < segment.len() {
-        let record = match read(segment, at)? {
+        let record = match window.record(at)? {
             Some((found, span)) if !scan.hole => Some((found, span)),
             Some((found, span)) if proven(segment, &found, seq)? => Some((found, span)),
             Some(_) | None => None,
@@ -71,18 +128,12 @@ pub(crate) fn scan(segment: &Segment) -> io::Result<Scan> {
 
 /// Reads the headers only, of a segment this process wrote; `None` when they do not chain up to its end.
 pub(crate) fn headers(segment: &Segment) -> io::Result<Option<Vec<Found>>> {
-    let (mut found, mut at) = (Vec::new(), 0);
+    let (mut found, mut at, mut window) = (Vec::new(), 0, Window::new(segment, GLANCE));
     while at < segment.len() {
-        let Some((header, head)) = header(segment, at)? else { return Ok(None) };
-        let multihash = header.multihash(head.get(HEADER_LEN..).unwrap_or(&[]));
-        if header.kind == PUT || header.kind == TOMBSTONE {
-            found.push(Found {
-                kind: header.kind,
-                multihash,
-                offset: at,
-                len: header.payload_len,
-                seq: header.seq,
-            });
+        let Some((header, multihash)) = window.header(at)? else { return Ok(None) };
+        let (kind, len, seq) = (header.kind, header.payload_len, header.seq);
+        if kind == PUT || kind == TOMBSTONE {
+            found.push(Found { kind, multihash, offset: at, len, seq });
         }
         at += header.span();
     }
@@ -106,29 +157,6 @@ pub(crate) fn sound(segment: &Segment, found: &Found) -> io::Result<Option<Vec<u
         Some(header.seq == found.seq && multihash == found.multihash)
     });
     Ok((checked == Some(true)).then_some(bytes))
-}
-
-/// Reads the header at `at` and the rest of its multihash, if a whole record fits there.
-fn header(segment: &Segment, at: u64) -> io::Result<Option<(Header, Vec<u8>)>> {
-    let room = segment.len().saturating_sub(at);
-    if room < HEADER {
-        return Ok(None);
-    }
-    let mut head = segment.read(at, HEADER)?;
-    let Some(header) = Header::parse(&head).filter(|header| header.span() <= room) else { return Ok(None) };
-    let rest = header.body_len() - u64::from(header.payload_len);
-    head.extend_from_slice(&segment.read(at + HEADER, rest)?);
-    Ok(Some((header, head)))
-}
-
-/// Reads the record at `at` if it is a good one.
-fn read(segment: &Segment, at: u64) -> io::Result<Option<(Found, u64)>> {
-    let Some((header, _)) = header(segment, at)? else { return Ok(None) };
-    let body = segment.read(at + HEADER, header.body_len())?;
-    Ok(header.check(&body).map(|(multihash, _)| {
-        let (kind, len, seq) = (header.kind, header.payload_len, header.seq);
-        (Found { kind, multihash, offset: at, len, seq }, header.span())
-    }))
 }
 
 /// Returns true for a block that is what its multihash says, so that it cannot do harm wherever it lay.
@@ -157,7 +185,7 @@ fn resume(segment: &Segment, from: u64, seq: u64) -> io::Result<Option<u64>> {
                 continue;
             }
             let at = start + u64::try_from(step).unwrap_or(0);
-            if let Some((found, _)) = read(segment, at)?
+            if let Some((found, _)) = Window::new(segment, 0).record(at)?
                 && proven(segment, &found, seq)?
             {
                 return Ok(Some(at));

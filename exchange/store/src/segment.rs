@@ -6,6 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
+use rustix::buffer::spare_capacity;
+
 use crate::bytes_at::{index, length};
 use crate::record::PUT;
 use crate::scan::Found;
@@ -133,16 +135,29 @@ impl Segment {
         self.stuck.load(Ordering::Relaxed)
     }
 
-    /// Reads exactly `out.len()` bytes.
-    pub(crate) fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<()> {
-        self.file.read_exact_at(out, offset)
-    }
-
     /// Reads a piece into fresh memory; the caller has checked that it is inside.
     pub(crate) fn read(&self, offset: u64, len: u64) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; index(len)];
-        self.read_at(&mut bytes, offset)?;
+        let mut bytes = Vec::new();
+        self.read_into(&mut bytes, offset, len)?;
         Ok(bytes)
+    }
+
+    /// Replaces what is in `bytes` by a piece. The memory is not cleared first, which would cost a read from
+    /// the page cache a third of its speed.
+    pub(crate) fn read_into(&self, bytes: &mut Vec<u8>, offset: u64, len: u64) -> io::Result<()> {
+        let len = index(len);
+        bytes.clear();
+        bytes.reserve_exact(len);
+        while bytes.len() < len {
+            let at = offset.saturating_add(length(bytes));
+            match rustix::io::pread(&self.file, spare_capacity(bytes), at) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        bytes.truncate(len);
+        Ok(())
     }
 
     /// Reads a piece that the end of the segment may be cut from meanwhile: `None` when it is not all inside,

@@ -6,6 +6,7 @@
 
 mod chunker;
 mod directory;
+mod export;
 mod file;
 mod hamt;
 mod listing;
@@ -26,6 +27,7 @@ use cid::Cid;
 use pop_units::Bytes;
 
 pub use self::directory::{MAX_NAME, directory};
+pub use self::export::{Outside, Tree, TreeOptions, check_tree, leads_outside};
 pub use self::file::{Content, add_content, add_file};
 pub use self::listing::{Listing, MAX_LIST, list, lookup};
 pub use self::node::Kind;
@@ -34,7 +36,7 @@ pub use self::read::{EntryKind, ResolveError, Resolved, resolve, symlink_target}
 pub use self::reader::{FileReader, read_range, write_file};
 pub use self::rules::{Chunker, ChunkerError, Layout, Rules};
 pub use self::tree::add_path;
-pub use self::write::{TreeOptions, write_tree};
+pub use self::write::write_tree;
 
 use crate::codec::CodecError;
 use crate::source::{SinkError, SourceError};

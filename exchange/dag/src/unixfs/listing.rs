@@ -47,7 +47,11 @@ impl<S: BlockSource> Listing<S> {
     /// # Errors
     /// It is no directory, or its first block is missing or not well formed.
     pub fn open(dir: &Cid, source: S) -> Result<Self, ExportError> {
-        let data = load(dir, &source)?;
+        Self::of(dir, load(dir, &source)?, source)
+    }
+
+    /// Opens a directory whose first block is at hand.
+    pub(super) fn of(dir: &Cid, data: Buf, source: S) -> Result<Self, ExportError> {
         let rest = match opened(dir, &data)? {
             Opened::Basic(node) => {
                 let later = later_of_a_name(node.links.iter().map(|link| link.name.unwrap_or_default()));
@@ -64,6 +68,22 @@ impl<S: BlockSource> Listing<S> {
             }
         };
         Ok(Self { source, rest })
+    }
+
+    /// Returns about how much memory the listing holds.
+    pub(super) fn held(&self) -> Bytes {
+        match &self.rest {
+            Rest::Links(cursor) => Bytes::of(&cursor.data),
+            Rest::Shards(shards) => {
+                let sizes = shards.levels.iter().map(|shard| Bytes::of(&shard.data));
+                sizes.fold(Bytes::ZERO, Bytes::saturating_add)
+            }
+            Rest::Entries(entries) => {
+                let count = u64::try_from(entries.len()).unwrap_or(u64::MAX);
+                Bytes::new(128).saturating_mul(count)
+            }
+            Rest::Over => Bytes::ZERO,
+        }
     }
 
     fn step(&mut self) -> Result<Option<Entry>, ExportError> {

@@ -155,14 +155,17 @@ pub(super) fn describe(cid: &Cid, data: &[u8]) -> Result<(EntryKind, Bytes), Cod
 /// # Errors
 /// It is no symlink, or its block is missing or cannot be read.
 pub fn symlink_target(cid: &Cid, source: &dyn BlockSource) -> Result<String, ExportError> {
-    let wrong = || ExportError::Kind { cid: *cid, wanted: "symlink" };
     if cid.codec() != Codec::DagPb.code() {
-        return Err(wrong());
+        return Err(ExportError::Kind { cid: *cid, wanted: "symlink" });
     }
-    let data = load(cid, source)?;
-    let (_, fs) = decode(cid, &data)?;
+    target_of(cid, &load(cid, source)?)
+}
+
+/// Returns where a symlink leads whose block is at hand.
+pub(super) fn target_of(cid: &Cid, data: &[u8]) -> Result<String, ExportError> {
+    let (_, fs) = decode(cid, data)?;
     if fs.kind != Kind::Symlink {
-        return Err(wrong());
+        return Err(ExportError::Kind { cid: *cid, wanted: "symlink" });
     }
     String::from_utf8(fs.data.unwrap_or_default().to_vec())
         .map_err(|_| ExportError::Codec { cid: *cid, source: CodecError::UnixFs(pb::Fault::Name) })

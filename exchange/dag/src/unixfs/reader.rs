@@ -55,7 +55,12 @@ impl<S: BlockSource> FileReader<S> {
     /// # Errors
     /// It is no file, or its first block is missing or cannot be read.
     pub fn open(root: &Cid, source: S) -> Result<Self, ExportError> {
-        let node = Node::load(root, 0, None, &source)?;
+        Self::of(root, load(root, &source)?, source)
+    }
+
+    /// Opens a file whose first block is at hand.
+    pub(super) fn of(root: &Cid, first: Buf, source: S) -> Result<Self, ExportError> {
+        let node = Node::of(root, first, 0, None)?;
         Ok(Self { source, size: node.end(), at: 0, parts: node.parts.len(), nodes: vec![node] })
     }
 
@@ -96,7 +101,8 @@ impl<S: BlockSource> FileReader<S> {
             if self.nodes.len() >= MAX_FILE_DEPTH {
                 return Err(ExportError::TooDeep { cid: part.cid });
             }
-            let below = Node::load(&part.cid, start, Some(part.end - start), &self.source)?;
+            let data = load(&part.cid, &self.source)?;
+            let below = Node::of(&part.cid, data, start, Some(part.end - start))?;
             if self.parts + below.parts.len() > MAX_WAITING {
                 return Err(ExportError::TooDeep { cid: part.cid });
             }
@@ -112,7 +118,7 @@ impl<S: BlockSource> FileReader<S> {
     }
 
     /// Writes the bytes up to `end` or the end of the file and returns how many there were.
-    fn copy_to(
+    pub(super) fn copy_to(
         &mut self,
         end: u64,
         out: &mut dyn Write,
@@ -133,13 +139,7 @@ impl<S: BlockSource> FileReader<S> {
 }
 
 impl Node {
-    fn load(
-        cid: &Cid,
-        start: u64,
-        claimed: Option<u64>,
-        source: &dyn BlockSource,
-    ) -> Result<Self, ExportError> {
-        let data = load(cid, source)?;
+    fn of(cid: &Cid, data: Buf, start: u64, claimed: Option<u64>) -> Result<Self, ExportError> {
         if cid.codec() == Codec::Raw.code() {
             if claimed.is_some_and(|claimed| Bytes::new(claimed) != Bytes::of(&data)) {
                 return Err(ExportError::Size { cid: *cid });

@@ -1,192 +1,269 @@
-//! Exporting to disk: files, directories and symlinks, never outside the destination.
+//! Writing files, directories and symlinks to a disk, never outside the destination.
 //!
-//! Names that could leave their directory are refused, and symlinks are made last, so that nothing is ever
-//! written through one that came with the content.
+//! Every name is reached from the open directory that it belongs into and no symlink is followed, so that
+//! neither the content nor somebody who moves things meanwhile can lead a write elsewhere. What is new is built
+//! beside its place under a passing name and takes its own when it is whole.
 
-use std::fs::{self, OpenOptions};
-use std::path::{Component, Path, PathBuf};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cid::Cid;
 use pop_units::Bytes;
+use rustix::fd::OwnedFd;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
 
-use super::directory::is_name;
-use super::listing::list;
-use super::read::{EntryKind, describe, load, symlink_target};
-use super::reader::write_file;
-use super::{ExportError, MAX_TREE_DEPTH};
-use crate::block::is_leaf;
+use super::ExportError;
+use super::export::{Body, Place, Tour, Tree, TreeOptions};
+use super::read::load;
+use super::reader::FileReader;
 use crate::source::BlockSource;
 
-/// How a tree is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TreeOptions {
-    /// Replace files and symlinks that are in the way. Directories are always filled, never replaced.
-    pub overwrite: bool,
-    /// Most entries that are written: a few small blocks can describe a tree without end.
-    pub max_entries: u64,
-}
-
-impl Default for TreeOptions {
-    fn default() -> Self {
-        Self { overwrite: false, max_entries: 1 << 20 }
-    }
-}
-
-/// Writes a file or a tree to `dest` and returns the bytes of file content.
+/// Writes a file or a tree to `dest` and returns what was written.
 ///
-/// Each file appears under its name only when it is complete.
+/// A destination that does not exist appears when everything is written, or not at all. Into a directory that
+/// exists, files and new directories are placed one by one, each when it is complete; on an error those that
+/// were placed stay, and nothing that was there is harmed. A block that is no UnixFS node is written as a file
+/// of its bytes.
 ///
 /// # Errors
 /// A block is missing or not well formed, a name or symlink would lead outside, something is in the way, or
-/// the disk gives an error. What was completed before stays.
+/// the disk gives an error.
 pub fn write_tree(
     root: &Cid,
     source: &dyn BlockSource,
     dest: &Path,
     options: &TreeOptions,
     progress: &mut dyn FnMut(Bytes),
-) -> Result<Bytes, ExportError> {
-    let mut writer =
-        Writer { source, options, progress, entries: 0, written: Bytes::ZERO, links: Vec::new() };
-    writer.write(root, dest, 0)?;
-    writer.make_links()?;
-    Ok(writer.written)
+) -> Result<Tree, ExportError> {
+    let mut disk = Disk { source, overwrite: options.overwrite, progress, directories: Vec::new() };
+    Tour::new(dest, source, options).run(root, &mut disk)
 }
 
-struct Writer<'a> {
+struct Disk<'a> {
     source: &'a dyn BlockSource,
-    options: &'a TreeOptions,
+    overwrite: bool,
     progress: &'a mut dyn FnMut(Bytes),
-    entries: u64,
-    written: Bytes,
-    /// Symlinks that are made when everything else is written.
-    links: Vec<(PathBuf, String)>,
+    /// The open directories, the destination first.
+    directories: Vec<Directory>,
 }
 
-impl Writer<'_> {
-    fn write(&mut self, cid: &Cid, path: &Path, depth: u32) -> Result<(), ExportError> {
-        if self.entries == self.options.max_entries {
-            return Err(ExportError::TooMany { limit: self.options.max_entries });
+struct Directory {
+    fd: Rc<OwnedFd>,
+    /// Made here and not in its place yet: nothing can be in the way, and all goes when the export fails.
+    new: bool,
+    /// The passing name of the topmost new directory.
+    partial: Option<Partial>,
+}
+
+impl Disk<'_> {
+    /// Returns the directory that `path` belongs into.
+    fn parent(&self, path: &Path) -> Result<(Rc<OwnedFd>, bool), ExportError> {
+        if let Some(parent) = self.directories.last() {
+            return Ok((parent.fd.clone(), parent.new));
         }
-        self.entries += 1;
-        if is_leaf(cid) {
-            return self.file(cid, path);
-        }
-        let data = load(cid, self.source)?;
-        let (kind, _) = describe(cid, &data).map_err(|source| ExportError::Codec { cid: *cid, source })?;
-        match kind {
-            EntryKind::File | EntryKind::Raw => self.file(cid, path),
-            EntryKind::Directory => self.directory(cid, path, depth),
-            EntryKind::Symlink => {
-                let target = symlink_target(cid, self.source)?;
-                if !stays_inside(&target, depth) {
-                    return Err(ExportError::Link { path: path.to_owned(), target });
-                }
-                self.links.push((path.to_owned(), target));
-                Ok(())
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let fd = rustix::fs::open(parent.unwrap_or(Path::new(".")), DIRECTORY, Mode::empty());
+        fd.map(|fd| (Rc::new(fd), false)).map_err(|errno| io(path, errno.into()))
+    }
+
+    /// Opens a directory that is there. Only the destination itself may be reached by a symlink: its owner put
+    /// it there.
+    fn existing(&self, path: &Path) -> Result<Option<OwnedFd>, ExportError> {
+        let opened = match self.directories.last() {
+            None => rustix::fs::open(path, DIRECTORY, Mode::empty()),
+            Some(parent) => {
+                rustix::fs::openat(&parent.fd, name_of(path), DIRECTORY | OFlags::NOFOLLOW, Mode::empty())
             }
-            EntryKind::Value => Err(ExportError::Kind { cid: *cid, wanted: "file or directory" }),
-        }
-    }
-
-    fn directory(&mut self, cid: &Cid, path: &Path, depth: u32) -> Result<(), ExportError> {
-        if depth == MAX_TREE_DEPTH {
-            return Err(ExportError::TooDeep { cid: *cid });
-        }
-        make_directory(path, depth)?;
-        for entry in list(cid, self.source)? {
-            if !is_name(&entry.name) {
-                return Err(ExportError::Name { name: entry.name });
+        };
+        match opened {
+            Ok(fd) => Ok(Some(fd)),
+            Err(Errno::NOENT) => Ok(None),
+            // The same is said when the way to the destination leads through a file.
+            Err(Errno::NOTDIR | Errno::LOOP)
+                if !self.directories.is_empty() || fs::symlink_metadata(path).is_ok() =>
+            {
+                Err(ExportError::Exists { path: path.to_owned() })
             }
-            self.write(&entry.cid, &path.join(&entry.name), depth + 1)?;
+            Err(errno) => Err(io(path, errno.into())),
         }
-        Ok(())
     }
 
-    fn file(&mut self, cid: &Cid, path: &Path) -> Result<(), ExportError> {
-        self.refuse_existing(path)?;
-        let partial = Partial::beside(path);
-        let created = OpenOptions::new().write(true).create_new(true).open(&partial.0);
-        let mut file = created.map_err(|error| io(path, error))?;
-        let size = write_file(cid, self.source, &mut file, self.progress).map_err(|error| match error {
-            ExportError::Write(error) => io(path, error),
-            other => other,
-        })?;
-        fs::rename(&partial.0, path).map_err(|error| io(path, error))?;
-        self.written = self.written.saturating_add(size);
-        Ok(())
-    }
-
-    fn make_links(&mut self) -> Result<(), ExportError> {
-        for (path, target) in std::mem::take(&mut self.links) {
-            self.refuse_existing(&path)?;
-            let partial = Partial::beside(&path);
-            std::os::unix::fs::symlink(&target, &partial.0).map_err(|error| io(&path, error))?;
-            fs::rename(&partial.0, &path).map_err(|error| io(&path, error))?;
+    /// Makes something new: at once in a new directory, elsewhere under a passing name until it is whole.
+    fn place(
+        &mut self,
+        path: &Path,
+        make: &mut dyn FnMut(&mut Self, &OwnedFd, &OsStr) -> Result<Bytes, ExportError>,
+    ) -> Result<Bytes, ExportError> {
+        let (parent, new) = self.parent(path)?;
+        if new {
+            return make(self, &parent, name_of(path));
         }
-        Ok(())
+        self.refuse_existing(&parent, path)?;
+        let partial = Partial::beside(path, false);
+        let size = make(self, &parent, &partial.name())?;
+        partial.take_name(&parent, path, self.overwrite)?;
+        Ok(size)
     }
 
-    fn refuse_existing(&self, path: &Path) -> Result<(), ExportError> {
-        if !self.options.overwrite && fs::symlink_metadata(path).is_ok() {
-            return Err(ExportError::Exists { path: path.to_owned() });
+    fn refuse_existing(&self, parent: &OwnedFd, path: &Path) -> Result<(), ExportError> {
+        let exists = || ExportError::Exists { path: path.to_owned() };
+        match rustix::fs::statat(parent, name_of(path), AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(io(path, errno.into())),
+            // Directories, devices and pipes are no content that could be replaced by content.
+            Ok(found) => match FileType::from_raw_mode(found.st_mode) {
+                FileType::RegularFile | FileType::Symlink if self.overwrite => Ok(()),
+                _ => Err(exists()),
+            },
         }
-        Ok(())
     }
-}
 
-/// Makes a directory, or accepts one that is there. Only the destination itself may be reached by a symlink:
-/// its owner put it there.
-fn make_directory(path: &Path, depth: u32) -> Result<(), ExportError> {
-    match fs::create_dir(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            let found = if depth == 0 { fs::metadata(path) } else { fs::symlink_metadata(path) };
-            match found {
-                Ok(found) if found.is_dir() => Ok(()),
-                Ok(_) | Err(_) => Err(ExportError::Exists { path: path.to_owned() }),
+    fn copy(&mut self, content: &Body, path: &Path, mut file: File) -> Result<Bytes, ExportError> {
+        let source = self.source;
+        let whole = match content {
+            Body::Leaf(cid, _) => load(cid, source)?,
+            Body::Value(data) => data.clone(),
+            Body::File(cid, first, _) => {
+                let mut reader = FileReader::of(cid, first.clone(), source)?;
+                return reader.copy_to(u64::MAX, &mut file, self.progress).map_err(|error| match error {
+                    ExportError::Write(error) => io(path, error),
+                    other => other,
+                });
             }
+        };
+        file.write_all(&whole).map_err(|error| io(path, error))?;
+        let size = Bytes::of(&whole);
+        if !size.is_zero() {
+            (self.progress)(size);
         }
-        made => made.map_err(|error| io(path, error)),
+        Ok(size)
     }
 }
 
-/// Returns true when a symlink `depth` levels below the destination cannot lead out of it.
-///
-/// Steps up may only come first: after a name they could start from wherever another symlink leads.
-fn stays_inside(target: &str, depth: u32) -> bool {
-    let (mut ups, mut names) = (0, false);
-    for component in Path::new(target).components() {
-        match component {
-            Component::ParentDir if names => return false,
-            Component::ParentDir => ups += 1,
-            Component::Normal(_) => names = true,
-            Component::CurDir => {}
-            Component::RootDir | Component::Prefix(_) => return false,
+impl Place for Disk<'_> {
+    fn enter(&mut self, path: &Path) -> Result<(), ExportError> {
+        if self.directories.last().is_none_or(|parent| !parent.new)
+            && let Some(fd) = self.existing(path)?
+        {
+            self.directories.push(Directory { fd: Rc::new(fd), new: false, partial: None });
+            return Ok(());
         }
+        let (parent, new) = self.parent(path)?;
+        let partial = (!new).then(|| Partial::beside(path, true));
+        let passing = partial.as_ref().map(Partial::name);
+        let name = passing.as_deref().unwrap_or(name_of(path));
+        let mode = Mode::RWXU | Mode::RWXG | Mode::RWXO;
+        rustix::fs::mkdirat(&parent, name, mode).map_err(|errno| made(path, errno))?;
+        let fd = rustix::fs::openat(&parent, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty());
+        let fd = fd.map_err(|errno| io(path, errno.into()))?;
+        self.directories.push(Directory { fd: Rc::new(fd), new: true, partial });
+        Ok(())
     }
-    // A link one level below the destination lies in the destination and can take no step up.
-    !target.is_empty() && ups < depth
+
+    fn leave(&mut self, path: &Path) -> Result<(), ExportError> {
+        if let Some(Directory { partial: Some(partial), .. }) = self.directories.pop() {
+            let (parent, _) = self.parent(path)?;
+            partial.take_name(&parent, path, false)?;
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: &Path, content: Body) -> Result<Bytes, ExportError> {
+        self.place(path, &mut |disk, parent, name| {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::WGRP | Mode::ROTH | Mode::WOTH;
+            let fd = rustix::fs::openat(parent, name, flags, mode).map_err(|errno| made(path, errno))?;
+            disk.copy(&content, path, File::from(fd))
+        })
+    }
+
+    fn symlink(&mut self, path: &Path, target: &str) -> Result<(), ExportError> {
+        let done = self.place(path, &mut |_, parent, name| {
+            rustix::fs::symlinkat(target, parent, name).map_err(|errno| made(path, errno))?;
+            Ok(Bytes::ZERO)
+        });
+        done.map(drop)
+    }
 }
 
-/// A file under a passing name, removed unless it was renamed.
-struct Partial(PathBuf);
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// Returns the last part of a path; a path without one (`.`, `/`) is a directory that is there.
+fn name_of(path: &Path) -> &OsStr {
+    path.file_name().unwrap_or(OsStr::new("."))
+}
+
+/// Something under a passing name, removed unless it took its own.
+struct Partial {
+    path: PathBuf,
+    directory: bool,
+    placed: bool,
+}
 
 impl Partial {
-    fn beside(path: &Path) -> Self {
+    fn beside(path: &Path, directory: bool) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        Self(path.with_file_name(format!(".pop-{}-{count}.partial", std::process::id())))
+        loop {
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let name = format!(".pop-{}-{count}.partial", std::process::id());
+            let path = path.with_file_name(name);
+            // An earlier process of the same number may have left one when it was killed.
+            if fs::symlink_metadata(&path).is_err() {
+                return Self { path, directory, placed: false };
+            }
+        }
+    }
+
+    fn name(&self) -> OsString {
+        name_of(&self.path).to_owned()
+    }
+
+    /// Moves to the place of `path`. A directory goes only where nothing is.
+    fn take_name(mut self, parent: &OwnedFd, path: &Path, replace: bool) -> Result<(), ExportError> {
+        let (from, to) = (self.name(), name_of(path));
+        let moved = if replace {
+            rustix::fs::renameat(parent, &from, parent, to)
+        } else {
+            match rustix::fs::renameat_with(parent, &from, parent, to, RenameFlags::NOREPLACE) {
+                // Not every file system knows the flag; somebody looked just before whether anything is there.
+                Err(Errno::INVAL | Errno::NOSYS) => rustix::fs::renameat(parent, &from, parent, to),
+                moved => moved,
+            }
+        };
+        moved.map_err(|errno| made(path, errno))?;
+        self.placed = true;
+        Ok(())
     }
 }
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        // After the rename there is nothing left to remove, which is no error.
-        drop(fs::remove_file(&self.0));
+        if self.placed {
+            return;
+        }
+        // The first error is what the caller hears of; what cannot be removed stays under its passing name.
+        drop(if self.directory { fs::remove_dir_all(&self.path) } else { fs::remove_file(&self.path) });
+    }
+}
+
+/// Returns the error of making something under its name.
+fn made(path: &Path, errno: Errno) -> ExportError {
+    match errno {
+        Errno::EXIST | Errno::ISDIR | Errno::NOTDIR | Errno::NOTEMPTY => {
+            ExportError::Exists { path: path.to_owned() }
+        }
+        other => io(path, other.into()),
     }
 }
 
 fn io(path: &Path, source: std::io::Error) -> ExportError {
     ExportError::Io { path: path.to_owned(), source }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ fn import(path: &Path) -> Result<(Added, Memory), ImportError> {
 
 fn export(root: &Cid, memory: &Memory, dest: &Path, overwrite: bool) -> Result<Bytes, ExportError> {
     let options = TreeOptions { overwrite, ..TreeOptions::default() };
-    write_tree(root, memory, dest, &options, &mut |_| ())
+    write_tree(root, memory, dest, &options, &mut |_| ()).map(|tree| tree.bytes)
 }
 
 fn dag_pb(fs: &FsNode<'_>, links: &[(&str, Cid)], memory: &mut Memory) -> Cid {

@@ -21,7 +21,6 @@ use std::fmt;
 use std::io::Read;
 use std::str::FromStr;
 
-use bytes::Bytes as Buf;
 use cid::Cid;
 use pop_units::Bytes;
 
@@ -75,6 +74,13 @@ impl FromStr for Version {
     }
 }
 
+/// Where a section stands, and the length it states.
+#[derive(Clone, Copy, Debug)]
+struct Section {
+    offset: u64,
+    len: u64,
+}
+
 /// Reads an archive, block by block. It buffers: give it the file or the pipe itself.
 #[derive(Debug)]
 pub struct CarReader<R> {
@@ -84,6 +90,8 @@ pub struct CarReader<R> {
     /// Where the blocks end as version 2 states it; version 1 ends where the input does.
     end: Option<u64>,
     null_padding: bool,
+    /// The start of a section, with its CID.
+    head: Vec<u8>,
     /// No block follows: the end, or an error after which nothing can be read.
     over: bool,
 }
@@ -113,7 +121,7 @@ impl<R: Read> CarReader<R> {
         if roots.is_empty() {
             return Err(CarError::NoRoots);
         }
-        Ok(Self { input, version, roots, end, null_padding: false, over: false })
+        Ok(Self { input, version, roots, end, null_padding: false, head: Vec::new(), over: false })
     }
 
     /// Takes a section of length zero for the end, if only zeros follow it.
@@ -185,27 +193,34 @@ impl<R: Read> CarReader<R> {
         {
             return Err(CarError::BeyondData { offset, len, end });
         }
-        if len > MAX_SECTION {
-            return Err(self.too_large(offset, len));
+        // The CID first, so that the data get a place of their own size, and nothing is kept beside them.
+        self.head.clear();
+        let whole = self.input.append(len.min(MAX_CID), &mut self.head)?;
+        let mut rest = self.head.as_slice();
+        let cid = Cid::read_bytes(&mut rest);
+        let used = Bytes::of(&self.head).get() - Bytes::of(rest).get();
+        match cid {
+            Ok(cid) => self.block(cid, used, Section { offset, len }),
+            Err(_) if len > MAX_SECTION => Err(CarError::SectionLength { offset, len }),
+            Err(_) if !whole => Err(CarError::Truncated { offset: self.input.offset }),
+            Err(_) => Err(CarError::Cid { offset }),
         }
-        let section = Buf::from(self.input.exactly(len)?);
-        let mut rest = section.as_ref();
-        let cid = Cid::read_bytes(&mut rest).map_err(|_| CarError::Cid { offset })?;
-        let data = section.slice(section.len() - rest.len()..);
-        Block::verified(cid, data).map(Some).map_err(|source| CarError::Block { offset, source })
     }
 
-    /// Names the block whose section is too long to be read.
-    fn too_large(&mut self, offset: u64, len: u64) -> CarError {
-        let start = match self.input.up_to(MAX_CID) {
-            Ok(start) => start,
-            Err(error) => return error,
-        };
-        let mut rest = start.as_slice();
-        let Ok(cid) = Cid::read_bytes(&mut rest) else { return CarError::SectionLength { offset, len } };
-        let used = Bytes::of(&start).get() - Bytes::of(rest).get();
-        let source = BlockError::TooLarge { cid, size: Bytes::new(len.saturating_sub(used)) };
-        CarError::Block { offset, source }
+    /// Reads the data of a section whose CID took `used` bytes.
+    fn block(&mut self, cid: Cid, used: u64, section: Section) -> Result<Option<Block>, CarError> {
+        let Section { offset, len } = section;
+        let size = Bytes::new(len.saturating_sub(used));
+        if size > MAX_BLOCK {
+            return Err(CarError::Block { offset, source: BlockError::TooLarge { cid, size } });
+        }
+        let mut data = Vec::with_capacity(size.as_usize());
+        data.extend_from_slice(&self.head[Bytes::new(used).as_usize()..]);
+        let left = size.get() - Bytes::of(&data).get();
+        if !self.input.append(left, &mut data)? {
+            return Err(CarError::Truncated { offset: self.input.offset });
+        }
+        Block::verified(cid, data.into()).map(Some).map_err(|source| CarError::Block { offset, source })
     }
 
     /// Sees to it that nothing but zeros follows up to the end.

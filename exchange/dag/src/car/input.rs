@@ -47,18 +47,19 @@ impl<R: Read> Input<R> {
 
     /// Reads `len` bytes; callers have bounded it.
     pub(super) fn exactly(&mut self, len: u64) -> Result<Vec<u8>, CarError> {
-        let bytes = self.up_to(len)?;
-        let whole = Bytes::of(&bytes).get() == len;
+        let mut bytes = Vec::with_capacity(Bytes::new(len).as_usize());
+        let whole = self.append(len, &mut bytes)?;
         if whole { Ok(bytes) } else { Err(CarError::Truncated { offset: self.offset }) }
     }
 
-    /// Reads `len` bytes, or fewer where the input ends.
-    pub(super) fn up_to(&mut self, len: u64) -> Result<Vec<u8>, CarError> {
-        let mut bytes = Vec::with_capacity(Bytes::new(len).as_usize());
-        let read = self.input.by_ref().take(len).read_to_end(&mut bytes);
-        self.offset = self.offset.saturating_add(Bytes::of(&bytes).get());
-        read.map_err(|source| CarError::Read { offset: self.offset, source })?;
-        Ok(bytes)
+    /// Reads `len` bytes to the end of `bytes`; returns false when the input ends before.
+    pub(super) fn append(&mut self, len: u64, bytes: &mut Vec<u8>) -> Result<bool, CarError> {
+        let before = Bytes::of(bytes).get();
+        let read = self.input.by_ref().take(len).read_to_end(bytes);
+        let read = read.map(|_| Bytes::of(bytes).get() - before);
+        let read = read.map_err(|source| CarError::Read { offset: self.offset, source })?;
+        self.offset = self.offset.saturating_add(read);
+        Ok(read == len)
     }
 
     pub(super) fn skip(&mut self, len: u64) -> Result<(), CarError> {

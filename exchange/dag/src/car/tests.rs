@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::header::Header;
 use super::*;
-use crate::Codec;
 use crate::unixfs::tests::testdata;
+use crate::{Buf, Codec};
 
 /// Reads to the end: roots, blocks before the end or the error, and the error.
 fn read(input: impl Read) -> (usize, usize, Option<CarError>) {

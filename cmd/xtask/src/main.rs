@@ -8,6 +8,7 @@ mod bench_store;
 mod bench_transfer;
 mod check;
 mod crash;
+mod crash_store;
 mod finding;
 mod flag;
 mod fleet;
@@ -31,11 +32,15 @@ usage: cargo xtask COMMAND
 
   check             layers, size budgets, clocks and tasks, names, links: exit 1 on any finding
   bench store       the block store against plain files on the same disk: ratios, what they must reach
-      [--repeat 5] [--size 1GiB] [--blocks 100000] [--only put,get,commit,disk,memory,open] [--dir DIR] [--json]
+      [--repeat 5] [--size 1GiB] [--blocks 100000] [--only put,get,commit,disk,memory,open]
+      [--dir DIR] [--json]
   bench transfer    two daemons on loopback: put, commit, paid get, settle
       [--size 1GiB] [--price \"0.01 FIL/GiB\"] [--repeat 1] [--pop PATH] [--dir DIR] [--json]
   crash             kill -9 of either side in the middle of a paid get
       [--rounds 10] [--size 512MiB] [--price \"0.01 FIL/GiB\"] [--pop PATH] [--dir DIR] [--json]
+  crash store       kill -9 of a process that commits, removes, evicts and compacts [--rounds 20] [--dir DIR]
+  crash power       the same with a copy of its disk at a random instant; needs root [--rounds 10] [--dir DIR]
+  crash full        put, commit and compaction on disks that others fill; needs root [--dir DIR]
 
 --pop names a built binary (default: built with cargo, release); --dir is where repos and files are made.";
 
@@ -47,6 +52,7 @@ fn main() -> ExitCode {
         ["bench", "store", flags @ ..] => bench_store::run(flags),
         ["bench", "store-child", words @ ..] => bench_store::child(words),
         ["bench", "transfer", flags @ ..] => bench_transfer::run(flags),
+        ["crash", what @ ("store" | "power" | "full"), flags @ ..] => crash_store::run(what, flags),
         ["crash", flags @ ..] => crash::run(flags),
         _ => {
             eprintln!("{USAGE}");

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::unixfs::tests::add;
-use crate::unixfs::{Profile, resolve};
+use crate::unixfs::{Chunker, Layout, Profile, Rules, add_file, resolve};
 use crate::{Block, Memory, SourceError};
 
 /// Notes which blocks are asked for.
@@ -164,6 +164,19 @@ proptest! {
     }
 
     #[test]
+    fn files_of_any_rules_are_read_in_any_range(
+        len in 0usize..3000,
+        (chunk, max_links, raw_leaves, cid_v0, trickle) in
+            (1u64..30, 2usize..6, any::<bool>(), any::<bool>(), any::<bool>()),
+        ranges in prop::collection::vec((0usize..3200, 0usize..600), 1..6),
+    ) {
+        let profile = Profile { chunk: Bytes::new(chunk), max_links, raw_leaves, cid_v0, ..Profile::default() };
+        let layout = if trickle { Layout::Trickle } else { Layout::Balanced };
+        let rules = Rules { layout, ..Rules::new(profile) };
+        check_ranges(&numbers(len), &rules, &ranges)?;
+    }
+
+    #[test]
     fn seeking_and_reading_is_like_in_memory(
         file in files(),
         steps in prop::collection::vec((0u8..4, -100i64..200, 0usize..40), 1..20),
@@ -236,18 +249,53 @@ proptest! {
     }
 }
 
-fn sizes() -> impl Strategy<Value = u64> {
-    prop_oneof![0u64..6, Just(u64::MAX), Just(1 << 40), any::<u64>()]
+/// Content in which no two pieces of four bytes are the same, cut to a length.
+fn numbers(len: usize) -> Vec<u8> {
+    (0u32..).flat_map(u32::to_be_bytes).take(len).collect()
 }
 
-fn number(n: u32) -> [u8; 4] {
-    n.to_be_bytes()
+fn check_ranges(content: &[u8], rules: &Rules, ranges: &[(usize, usize)]) -> Result<(), TestCaseError> {
+    let mut memory = Memory::new();
+    let added = add_file(&mut &content[..], rules, &mut memory, &mut |_| ()).unwrap();
+    let mut reader = FileReader::open(&added.cid, &memory).unwrap();
+    prop_assert_eq!(reader.size(), Bytes::of(content));
+    for (from, len) in ranges {
+        let range = (*from).min(content.len())..(from + len).min(content.len());
+        reader.seek(SeekFrom::Start(u64::try_from(*from).unwrap())).unwrap();
+        let mut out = Vec::new();
+        reader.by_ref().take(u64::try_from(*len).unwrap()).read_to_end(&mut out).unwrap();
+        prop_assert_eq!(&out, &content[range]);
+    }
+    reader.rewind().unwrap();
+    let mut whole = Vec::new();
+    reader.read_to_end(&mut whole).unwrap();
+    prop_assert_eq!(&whole, content);
+    Ok(())
+}
+
+#[test]
+fn files_cut_by_content_or_by_kind_are_read_in_ranges() {
+    let content = numbers(3_000_000);
+    let ranges =
+        [(0, 10), (16_000, 40_000), (1 << 20, 1), ((1 << 20) - 1, 2), (2_999_999, 9), (3_000_000, 1)];
+    for chunker in [Chunker::Buzhash, Chunker::Auto, Chunker::Size(Bytes::new(99_999))] {
+        for layout in [Layout::Profile, Layout::Balanced, Layout::Trickle] {
+            for profile in [Profile::v0_2015(), Profile::v1_2025()] {
+                let rules = Rules { profile: Profile { max_links: 4, ..profile }, chunker, layout };
+                check_ranges(&content, &rules, &ranges).unwrap();
+            }
+        }
+    }
+}
+
+fn sizes() -> impl Strategy<Value = u64> {
+    prop_oneof![0u64..6, Just(u64::MAX), Just(1 << 40), any::<u64>()]
 }
 
 #[test]
 fn a_small_range_of_a_large_file_asks_for_one_path() {
     let profile = Profile { chunk: Bytes::new(4), max_links: 16, ..Profile::v1_2025() };
-    let content: Vec<u8> = (0..10_000).flat_map(number).collect();
+    let content = numbers(40_000);
     let mut memory = Memory::new();
     let root = add(&content, &profile, &mut memory).cid;
     let source = Counting::new(&memory);
@@ -255,11 +303,11 @@ fn a_small_range_of_a_large_file_asks_for_one_path() {
     assert_eq!((reader.size(), source.take().len()), (Bytes::of(&content), 1));
     // 10,000 leaves below 16 links each: three more nodes and the leaf.
     reader.seek_to(Bytes::new(20_000));
-    assert_eq!(reader.piece(100).unwrap().as_ref(), number(5000));
+    assert_eq!(reader.piece(100).unwrap().as_ref(), 5000u32.to_be_bytes());
     assert_eq!(source.take().len(), 4);
     // The neighbour shares the path, and the nodes are still in memory.
-    assert_eq!(reader.piece(2).unwrap().as_ref(), &number(5001)[..2]);
-    assert_eq!(reader.piece(2).unwrap().as_ref(), &number(5001)[2..]);
+    assert_eq!(reader.piece(2).unwrap().as_ref(), &5001u32.to_be_bytes()[..2]);
+    assert_eq!(reader.piece(2).unwrap().as_ref(), &5001u32.to_be_bytes()[2..]);
     assert_eq!(source.take().len(), 1);
     // Nothing is read at or behind the end.
     reader.seek_to(Bytes::new(40_000));

@@ -4,6 +4,7 @@
 //! It never edits a file of the workspace and never talks to anything but loopback.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore runner reports on its terminal")]
 
+mod bench_evict;
 mod bench_store;
 mod bench_transfer;
 mod check;
@@ -19,6 +20,7 @@ mod market;
 mod sample;
 mod source;
 mod table;
+mod trace;
 mod tree;
 
 use std::process::ExitCode;
@@ -31,6 +33,8 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   check             layers, size budgets, clocks and tasks, names, links: exit 1 on any finding
+  bench evict       eviction policies on recorded requests: hits, golden counts, memory, speed
+      [--salt 0] [--json]
   bench store       the block store against plain files on the same disk: ratios, what they must reach
       [--repeat 5] [--size 1GiB] [--blocks 100000] [--only put,get,commit,disk,memory,open]
       [--dir DIR] [--json]
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
         ["check"] => check::run(),
+        ["bench", "evict", flags @ ..] => bench_evict::run(flags),
         ["bench", "store", flags @ ..] => bench_store::run(flags),
         ["bench", "store-child", words @ ..] => bench_store::child(words),
         ["bench", "transfer", flags @ ..] => bench_transfer::run(flags),

@@ -331,3 +331,6 @@ impl Policy for Aged {
         self.journal.put_back(changes);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,7 @@
 //! S3-FIFO: a small queue that newcomers pass through, a main queue with a two-bit count, a ghost queue.
 //!
-//! As the cache simulator libCacheSim has it: a tenth for the small queue, two uses to move up, a ghost queue of
-//! the main queue's size in bytes, newcomers straight to main while the small queue is full and nothing was
-//! evicted yet, and nothing admitted that is as large as the small queue.
+//! With the settings of the cache simulator libCacheSim: a tenth for the small queue, two uses to move up, a ghost
+//! queue of the main queue's size in bytes, and nothing admitted that is as large as the small queue.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -47,7 +46,6 @@ pub struct S3Fifo {
     small: Queue,
     main: Queue,
     gone: Gone,
-    has_evicted: bool,
     last: u64,
 }
 
@@ -164,8 +162,7 @@ impl Policy for S3Fifo {
             return self.resize(id, size);
         }
         let was_gone = self.gone.take(id.fingerprint());
-        let is_early = !self.has_evicted && self.small.bytes >= self.small_limit();
-        self.enter(id.clone(), size.get(), was_gone || is_early, 0);
+        self.enter(id.clone(), size.get(), was_gone, 0);
     }
 
     fn hit(&mut self, id: &Id, _worth: Worth) -> bool {
@@ -175,7 +172,6 @@ impl Policy for S3Fifo {
     }
 
     fn evict(&mut self, may_go: &dyn Fn(&Id) -> bool) -> Option<Id> {
-        self.has_evicted = true;
         if self.main.bytes > self.main_limit() || self.small.ids.is_empty() {
             self.evict_main(may_go).or_else(|| self.evict_small(may_go))
         } else {
@@ -233,7 +229,7 @@ mod tests {
         (0..100).for_each(|number| {
             fifo.request(&id(number), Bytes::new(1));
         });
-        assert_eq!(fifo.usage().probation, 10);
+        assert_eq!(fifo.usage().probation, 100);
         fifo.hit(&id(0), Worth::NEUTRAL);
         fifo.hit(&id(0), Worth::NEUTRAL);
         assert_eq!(fifo.evict(&|_| true), Some(id(1)));

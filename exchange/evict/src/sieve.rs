@@ -85,6 +85,10 @@ impl Policy for Sieve {
                 continue;
             }
             self.remove(&id);
+            if self.queue.range(self.hand..).next().is_none() {
+                // It was the newest: the hand starts over, and doesn't wait for what comes next.
+                self.hand = 0;
+            }
             return Some(id);
         }
         None

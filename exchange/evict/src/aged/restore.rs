@@ -3,11 +3,11 @@
 //! What is resident decides; rows only say where it stood. Rows may be missing, left over, older than the rest or
 //! nonsense: a restored policy agrees with what is resident in any case, and notes which rows to put right.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use pop_units::Bytes;
 
-use crate::aged::weight::merit;
+use crate::aged::weight::{MOST_MERIT, merit};
 use crate::aged::{Aged, Seat};
 use crate::saved::{Ghost, Record, Resident, Saved, Segment};
 use crate::{Id, Worth};
@@ -30,7 +30,11 @@ impl Aged {
         let Saved { head, records, ghosts } = saved;
         let mut aged = Self::new(capacity);
         aged.journal.start();
+        let sane = |number: u64| if number < SANE { number } else { 0 };
         aged.head = head.unwrap_or_default();
+        // The orders of what is seated raise these again.
+        aged.head.last = sane(aged.head.last);
+        aged.head.last_probation = sane(aged.head.last_probation);
         let mut records: HashMap<Id, Record> = records.into_iter().collect();
         let mut probation = Vec::new();
         let mut main = Vec::new();
@@ -69,32 +73,35 @@ impl Aged {
     }
 
     fn seat_probation(&mut self, mut placed: Vec<Placed>) {
-        placed
-            .sort_by(|a, b| (a.record.order, a.last_used, &a.id).cmp(&(b.record.order, b.last_used, &b.id)));
-        let orders = self.orders(&placed);
+        placed.sort_by(Placed::in_order);
+        let orders = unique(placed.iter().map(|placed| placed.record.order));
         for (Placed { id, record, .. }, order) in placed.into_iter().zip(orders) {
             self.head.last_probation = self.head.last_probation.max(order);
-            if self.sit(&id, &Record { order, rank: 0, ..record }) {
+            let right = Record { order, rank: 0, ..record };
+            self.note(&id, &record, &right);
+            if self.sit(&id, &right) {
                 self.probation.insert(order, id);
             }
         }
     }
 
     fn seat_main(&mut self, mut placed: Vec<Placed>) {
-        placed
-            .sort_by(|a, b| (a.record.order, a.last_used, &a.id).cmp(&(b.record.order, b.last_used, &b.id)));
-        let orders = self.orders(&placed);
+        placed.sort_by(Placed::in_order);
+        let orders = unique(placed.iter().map(|placed| placed.record.order));
         for (Placed { id, record, .. }, order) in placed.into_iter().zip(orders) {
             self.head.last = self.head.last.max(order);
-            let merit = merit(record.frequency, record.size.get(), record.worth);
-            let rank = if (1..SANE).contains(&record.rank) {
-                record.rank
-            } else {
-                self.journal.moved(&id);
-                self.head.floor.saturating_add(merit)
+            let rank = match record.rank {
+                0 | SANE.. => {
+                    let merit = merit(record.frequency, record.size.get(), record.worth);
+                    self.head.floor.saturating_add(merit)
+                }
+                // Above this nothing was ever ranked; it would never go.
+                rank => rank.min(self.head.floor.saturating_add(MOST_MERIT)),
             };
-            if self.sit(&id, &Record { order, rank, ..record }) {
-                self.main_bytes = self.main_bytes.saturating_add(record.size.get());
+            let right = Record { order, rank, ..record };
+            self.note(&id, &record, &right);
+            if self.sit(&id, &right) {
+                self.main_bytes = self.main_bytes.saturating_add(right.size.get());
                 self.main.insert((rank, order), id);
             }
         }
@@ -102,36 +109,26 @@ impl Aged {
 
     fn seat_ghosts(&mut self, mut ghosts: Vec<Ghost>) {
         ghosts.sort_by_key(|ghost| (ghost.order, ghost.fingerprint));
-        let present: std::collections::HashSet<u64> = self.seats.keys().map(Id::fingerprint).collect();
-        let mut last = 0;
-        for Ghost { fingerprint, frequency, order } in ghosts {
-            let right = order.clamp(last, SANE).max(last.saturating_add(u64::from(last == order)));
-            if present.contains(&fingerprint) || right != order {
+        let present: HashSet<u64> = self.seats.keys().map(Id::fingerprint).collect();
+        let orders = unique(ghosts.iter().map(|ghost| ghost.order));
+        for (Ghost { fingerprint, frequency, order }, right) in ghosts.into_iter().zip(orders) {
+            self.head.last = self.head.last.max(right);
+            let is_present = present.contains(&fingerprint);
+            if is_present || right != order {
                 self.journal.haunted(fingerprint);
             }
-            if !present.contains(&fingerprint) {
+            if !is_present {
                 self.ghosts.push(fingerprint, frequency, right);
-                last = right;
             }
         }
-        self.head.last = self.head.last.max(last);
         self.trim_ghosts();
     }
 
-    /// Returns orders that rise with the records', the records' own where they can be, and notes where they can't.
-    fn orders(&mut self, placed: &[Placed]) -> Vec<u64> {
-        let is_sane = placed.last().is_none_or(|last| last.record.order < SANE);
-        let mut last = 0;
-        let mut orders = Vec::with_capacity(placed.len());
-        for Placed { id, record, .. } in placed {
-            let own = if is_sane { record.order } else { 0 };
-            last = own.max(last + 1);
-            if last != record.order {
-                self.journal.moved(id);
-            }
-            orders.push(last);
+    /// Notes a record that was put right.
+    fn note(&mut self, id: &Id, found: &Record, right: &Record) {
+        if found != right {
+            self.journal.moved(id);
         }
-        orders
     }
 
     /// Seats a ref unless it has a seat; returns whether it got one.
@@ -153,6 +150,24 @@ impl Aged {
         self.seats.insert(id.clone(), seat);
         true
     }
+}
+
+impl Placed {
+    fn in_order(&self, other: &Self) -> std::cmp::Ordering {
+        let key = |placed: &Self| (placed.record.order, placed.last_used);
+        key(self).cmp(&key(other)).then_with(|| self.id.cmp(&other.id))
+    }
+}
+
+/// Returns orders that rise, the `own` ones where they can be kept; `own` never falls.
+fn unique(own: impl Iterator<Item = u64> + Clone) -> Vec<u64> {
+    let is_sane = own.clone().all(|order| order < SANE);
+    let mut last = 0;
+    own.map(|order| {
+        last = if is_sane { order.max(last + 1) } else { last + 1 };
+        last
+    })
+    .collect()
 }
 
 /// Places a ref that no record knows: as popular as the store saw it, as old as its last use.

@@ -8,6 +8,9 @@ use crate::Worth;
 /// Uses beyond this don't raise a rank further: what was once popular must be able to go.
 const ENOUGH: u8 = 16;
 
+/// No ref's uses add more than this: the most uses of the smallest size at the highest worth.
+pub(super) const MOST_MERIT: u64 = 16 * 60_096 * 2;
+
 /// Returns 2^15.875 · size^(−1/8), rounded down at each of three roots.
 pub(super) fn weight(size: u64) -> u64 {
     let root = ((1_u128 << 127) / u128::from(size.max(1))).isqrt().isqrt().isqrt();
@@ -39,5 +42,6 @@ mod tests {
         assert_eq!(merit(3, 4096, Worth::NEUTRAL), 3 * 21_247);
         assert_eq!(merit(200, 4096, Worth::NEUTRAL), 16 * 21_247);
         assert_eq!(merit(2, 4096, Worth::FREE), 21_247);
+        assert_eq!(merit(255, 0, Worth::from_sixteenths(255)), MOST_MERIT);
     }
 }

@@ -6,11 +6,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use cid::Cid;
-
 use crate::error::Error;
 use crate::index::Entry;
-use crate::reach::{Key, Reach, key};
+use crate::reach::{Key, Reach};
 use crate::refs::{self, Before, Brief, KeyRow, Ref, RefKey};
 use crate::staging::{self, Staged};
 use crate::state::Batch;
@@ -91,7 +89,7 @@ impl Inner {
         for (name, key) in &mut names {
             let was = refs::key(&self.state, &brief.root, name)?;
             let was_here = was.is_some_and(|was| was.here && was.cid == key.cid);
-            key.here = is_complete || was_here || is_in(&key.cid, &reach) && whole.is_here(&key.cid)?;
+            key.here = is_complete || was_here || reach.has(&key.cid) && whole.is_here(&key.cid)?;
             before.names.insert(name.clone(), was);
         }
         Ok(Coming { brief, names, reached: reach.blocks, counted, before })
@@ -195,8 +193,4 @@ impl Inner {
         self.stagings.lock().remove(&staged.name);
         self.release(staged.end().into_keys()).map(drop)
     }
-}
-
-fn is_in(cid: &Cid, reach: &Reach) -> bool {
-    pop_dag::identity(cid).is_some() || reach.blocks.contains_key(&key(cid))
 }

@@ -20,6 +20,10 @@ pub struct Figures {
     pub low: Bytes,
     /// What rooms keep for content on its way in.
     pub reserved: Bytes,
+    /// What was written since the open, with headers.
+    pub written: Bytes,
+    /// What compactions moved since the open: written a second time.
+    pub moved: Bytes,
     /// The sizes of pinned refs added up; what they share counts in each.
     pub pinned: Bytes,
     /// How many refs there are.
@@ -52,6 +56,7 @@ impl Store {
     pub fn figures(&self) -> Figures {
         let log = &self.inner.log;
         let sizes = log.sizes();
+        let (written, moved) = log.traffic();
         let most_room = self.inner.most_room();
         let cache = self.inner.cache.lock();
         let others = cache.shadows.tallies().collect();
@@ -62,6 +67,8 @@ impl Store {
             capacity: Bytes::new(sizes.capacity),
             low: Bytes::new(sizes.soft.saturating_sub(sizes.margin(most_room.get()))),
             reserved: log.reserved(),
+            written,
+            moved,
             pinned: cache.totals.pinned,
             refs: cache.totals.refs,
             pinned_refs: cache.totals.pinned_refs,

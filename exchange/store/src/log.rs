@@ -52,6 +52,9 @@ pub(crate) struct Log {
     used: AtomicU64,
     /// Kept for content on its way in; changes under the writer lock.
     reserved: AtomicU64,
+    /// Records appended since the open, and records that compactions appended again.
+    written: AtomicU64,
+    moved: AtomicU64,
     writer: Mutex<Writer>,
     group: GroupSync,
     #[cfg(test)]
@@ -72,6 +75,8 @@ impl Log {
             cold: ArcSwapOption::empty(),
             used: AtomicU64::new(used),
             reserved: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            moved: AtomicU64::new(0),
             writer: Mutex::new(Writer {
                 next_id: next.0,
                 next_seq: next.1,
@@ -120,6 +125,12 @@ impl Log {
 
     pub(crate) fn reserved(&self) -> Bytes {
         Bytes::new(self.reserved.load(Ordering::Relaxed))
+    }
+
+    /// Returns what was appended since the open, and what compactions appended again.
+    pub(crate) fn traffic(&self) -> (Bytes, Bytes) {
+        let bytes = |count: &AtomicU64| Bytes::new(count.load(Ordering::Relaxed));
+        (bytes(&self.written), bytes(&self.moved))
     }
 
     /// Keeps room, if there is so much.
@@ -177,6 +188,7 @@ impl Log {
             .append(&head, draft.payload(), span)
             .map_err(Error::io("appending a record to its segment"))?;
         writer.unchecked = writer.unchecked.saturating_add(span);
+        self.written.fetch_add(span, Ordering::Relaxed);
         self.used.fetch_add(span, Ordering::Relaxed);
         if draft.is_put() {
             segment.add_live(span);
@@ -249,6 +261,7 @@ impl Log {
         #[cfg(test)]
         self.inject(&cold)?;
         let offset = cold.append(bytes, &[], span).map_err(Error::io("moving a record"))?;
+        self.moved.fetch_add(span, Ordering::Relaxed);
         self.used.fetch_add(span, Ordering::Relaxed);
         if found.kind == PUT {
             cold.add_live(span);

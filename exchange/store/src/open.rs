@@ -223,7 +223,7 @@ impl Opening<'_> {
                 reach.blocks.iter().try_for_each(|(key, len)| index.add_member(&id, key, *len))?;
             }
             if !found.complete {
-                refs::recheck_names(&self.state, &mut batch, &found.root, &Read { catalog, log })?;
+                refs::recheck_names(&self.state, &mut batch, &found.root, (&reach, &Read { catalog, log }))?;
             }
             if was_complete != found.complete || found.size != reach.size() {
                 found.size = reach.size();

@@ -90,6 +90,11 @@ impl Reach {
         self.missing.is_none() && !self.opaque
     }
 
+    /// Returns true when a block is here and reached, or lies in its CID.
+    pub(crate) fn has(&self, cid: &Cid) -> bool {
+        pop_dag::identity(cid).is_some() || self.blocks.contains_key(&key(cid))
+    }
+
     /// Returns the size of the blocks reached.
     pub(crate) fn size(&self) -> pop_units::Bytes {
         pop_units::Bytes::new(self.blocks.values().map(|len| u64::from(*len)).sum())

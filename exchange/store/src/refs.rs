@@ -10,7 +10,7 @@ use pop_units::{AttoFil, Bytes};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, StateError};
-use crate::reach::Blocks;
+use crate::reach::{Blocks, Reach};
 use crate::state::{Batch, State};
 use crate::whole::Whole;
 
@@ -237,11 +237,11 @@ pub(crate) fn recheck_names(
     state: &State,
     batch: &mut Batch,
     root: &Cid,
-    blocks: &dyn Blocks,
+    (reach, blocks): (&Reach, &dyn Blocks),
 ) -> Result<(), Error> {
     let mut whole = Whole::new(blocks);
     for (name, row) in names(state, root)? {
-        let here = whole.is_here(&row.cid)?;
+        let here = reach.has(&row.cid) && whole.is_here(&row.cid)?;
         if here != row.here {
             put_key(batch, root, &name, &KeyRow { here, ..row })?;
         }

@@ -3,8 +3,11 @@
 mod compact;
 mod crash;
 mod durable;
+mod evict;
 mod model;
+mod refs;
 mod tail;
+mod verify;
 mod visible;
 
 use std::fs;

@@ -96,7 +96,8 @@ impl Inner {
         progress: &mut dyn FnMut(Bytes) -> bool,
     ) -> Result<bool, Error> {
         let live = segment.live();
-        let (mut met, mut asked) = (0u64, verified.read);
+        let (mut met, mut strays, mut asked) = (HashSet::new(), HashSet::new(), verified.read);
+        let mut met_bytes = 0u64;
         let records = forgiven(scan::records(segment))?.unwrap_or_default();
         for found in &records {
             let is_sound = self.is_sound(segment, found)?;
@@ -106,9 +107,12 @@ impl Inner {
                 (Some(_), true) => verified.sound = verified.sound.saturating_add(1),
                 (Some(entry), false) => suspects.push((found.multihash.clone().into(), entry)),
                 (None, true) => verified.dead = verified.dead.saturating_add(1),
-                (None, false) => verified.dead_damaged = verified.dead_damaged.saturating_add(1),
+                (None, false) => strays.extend([found.offset]),
             }
-            met = met.saturating_add(if entry.is_some() { found.span() } else { 0 });
+            if entry.is_some() {
+                met.insert(found.offset);
+                met_bytes = met_bytes.saturating_add(found.span());
+            }
             verified.read = verified.read.saturating_add(Bytes::new(found.span()));
             if verified.read.saturating_sub(asked).get() >= STRIDE {
                 asked = verified.read;
@@ -118,25 +122,22 @@ impl Inner {
             }
         }
         // Records whose headers are damaged are not met; what points to them is found from the other side.
-        if met < live || records.is_empty() && segment.len() > 0 {
-            self.unmet(segment, &records, suspects)?;
+        if met_bytes < live || !strays.is_empty() {
+            self.each_block(|key, entry| {
+                if entry.segment == segment.id && !met.contains(&entry.offset) {
+                    strays.remove(&entry.offset);
+                    suspects.push((key.into(), entry));
+                }
+                Ok(())
+            })?;
         }
+        let strays = u64::try_from(strays.len()).unwrap_or(u64::MAX);
+        verified.dead_damaged = verified.dead_damaged.saturating_add(strays);
         Ok(progress(verified.read))
     }
 
     fn is_sound(&self, segment: &Segment, found: &Found) -> Result<bool, Error> {
         Ok(forgiven(scan::sound(segment, found))?.flatten().is_some())
-    }
-
-    /// Finds the blocks that the index has in a segment where no record of theirs was met.
-    fn unmet(&self, segment: &Segment, records: &[Found], suspects: &mut Vec<Suspect>) -> Result<(), Error> {
-        let met: HashSet<u64> = records.iter().map(|found| found.offset).collect();
-        self.each_block(|key, entry| {
-            if entry.segment == segment.id && !met.contains(&entry.offset) {
-                suspects.push((key.into(), entry));
-            }
-            Ok(())
-        })
     }
 
     fn each_block(&self, mut look: impl FnMut(&[u8], Entry) -> Result<(), Error>) -> Result<(), Error> {
@@ -228,7 +229,7 @@ impl Inner {
             };
             self.lose_members(&was, &is, &reach)?;
             if !is.complete {
-                refs::recheck_names(&self.state, &mut batch, &is.root, self)?;
+                refs::recheck_names(&self.state, &mut batch, &is.root, (&reach, self))?;
             }
             refs::put_bare(&mut batch, &is)?;
             for key in met {

@@ -254,6 +254,7 @@ fn unknown_codecs_have_no_links_to_tell() {
 #[test]
 fn a_value_is_small_and_nesting_ends_before_the_stack() {
     assert_eq!(size_of::<Value>(), 24);
+    assert!(size_of::<ipld_core::ipld::Ipld>() > 100);
     let nested = |depth: u32| (0..depth).fold(Value::Null, |inner, _| Value::List([inner].into()));
     for codec in [Codec::DagCbor, Codec::DagJson] {
         let bytes = encode(codec, &nested(MAX_NESTING)).unwrap();

@@ -72,7 +72,7 @@ pub(crate) fn run(words: &[&str]) -> Result<bool> {
 }
 
 /// Runs the command again as an optimised build where this is none, and returns how that went.
-fn optimised(words: &[&str]) -> Result<Option<bool>> {
+pub(crate) fn optimised(words: &[&str]) -> Result<Option<bool>> {
     if !cfg!(debug_assertions) {
         return Ok(None);
     }
@@ -105,6 +105,6 @@ fn clear(path: &Path) -> Result<()> {
 }
 
 /// Waits until the kernel has nothing left to write; without it one round pays for the one before.
-fn settle() {
+pub(crate) fn settle() {
     let _ = Command::new("sync").status();
 }

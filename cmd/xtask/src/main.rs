@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore runner reports on its terminal")]
 
 mod bench_evict;
+mod bench_import;
 mod bench_store;
 mod bench_transfer;
 mod check;
@@ -35,6 +36,9 @@ usage: cargo xtask COMMAND
   check             layers, size budgets, clocks and tasks, names, links: exit 1 on any finding
   bench evict       eviction policies on recorded requests: hits, golden counts, memory, speed
       [--salt 0] [--json]
+  bench import      a daemon that puts files and takes archives in, against SHA-256 and a durable file write
+      [--size 1GiB] [--large 8GiB] [--files 100000] [--repeat 5] [--only put,large,files,car]
+      [--pop PATH] [--dir DIR] [--json]
   bench store       the block store against plain files on the same disk: ratios, what they must reach
       [--repeat 5] [--size 1GiB] [--blocks 100000] [--only put,get,commit,disk,memory,open]
       [--dir DIR] [--json]
@@ -54,6 +58,7 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["check"] => check::run(),
         ["bench", "evict", flags @ ..] => bench_evict::run(flags),
+        ["bench", "import", flags @ ..] => bench_import::run(flags),
         ["bench", "store", flags @ ..] => bench_store::run(flags),
         ["bench", "store-child", words @ ..] => bench_store::child(words),
         ["bench", "transfer", flags @ ..] => bench_transfer::run(flags),

@@ -2,11 +2,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
 use rustix::buffer::spare_capacity;
+use rustix::fs::Advice;
 
 use crate::bytes_at::{index, length};
 use crate::record::PUT;
@@ -24,8 +26,15 @@ pub(crate) struct Segment {
     graves: AtomicU64,
     /// The lowest sequence number of a block in it; 0 while that is not known.
     oldest: AtomicU64,
+    /// Up to here the kernel was asked to begin writing.
+    begun: AtomicU64,
     stuck: AtomicBool,
 }
+
+/// The disk is set to work once per this many bytes: often enough that little is left for the sync at the end,
+/// seldom enough to cost nothing.
+const WRITE_BACK: u64 = 8 << 20;
+const PAGE: u64 = 4 << 10;
 
 impl Segment {
     /// Returns the file name of a segment.
@@ -61,6 +70,7 @@ impl Segment {
             cuts: AtomicU64::new(0),
             graves: AtomicU64::new(0),
             oldest: AtomicU64::new(oldest),
+            begun: AtomicU64::new(len),
             stuck: AtomicBool::new(false),
         }
     }
@@ -190,6 +200,7 @@ impl Segment {
     pub(crate) fn cut(&self, len: u64) -> io::Result<()> {
         let old = self.len();
         self.cuts.fetch_add(1, Ordering::SeqCst);
+        self.begun.fetch_min(len, Ordering::Relaxed);
         self.len.store(len, Ordering::SeqCst);
         let outcome = self.file.set_len(len);
         if outcome.is_err() {
@@ -210,8 +221,25 @@ impl Segment {
             let _ = self.file.set_len(offset);
             return Err(error);
         }
-        self.len.store(offset.saturating_add(span), Ordering::Release);
+        let end = offset.saturating_add(span);
+        self.len.store(end, Ordering::Release);
+        self.begin_write_back(end);
         Ok(offset)
+    }
+
+    /// Sets the disk to work on what was appended while the caller hashes the next block: left alone, the
+    /// kernel begins after gigabytes or half a minute, and the sync at the end of a transaction waits for all.
+    ///
+    /// The advice begins the writing of dirty pages and returns. It drops pages that are clean already, which
+    /// is why whole pages are named, and once: nearly all of them are dirty then, and stay in memory.
+    fn begin_write_back(&self, end: u64) {
+        let (begun, whole) = (self.begun.load(Ordering::Relaxed), end / PAGE * PAGE);
+        if let Some(len) = whole.checked_sub(begun).filter(|len| *len >= WRITE_BACK).and_then(NonZeroU64::new)
+        {
+            // Advice only: the sync says whether the bytes arrived.
+            let _ = rustix::fs::fadvise(&self.file, begun, Some(len), Advice::DontNeed);
+            self.begun.store(whole, Ordering::Relaxed);
+        }
     }
 
     /// Writes the parts one after the other: one system call, and more only after a short write.

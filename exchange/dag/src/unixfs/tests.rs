@@ -70,33 +70,6 @@ fn profile(name: &str) -> Profile {
 }
 
 #[test]
-fn published_vectors_give_their_cids() {
-    let text = std::fs::read_to_string(testdata("unixfs/cid-profiles.json")).unwrap();
-    let vectors: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let mut checked = 0;
-    for file in vectors["files"].as_array().unwrap() {
-        let len = file["bytes"].as_u64().unwrap();
-        // The 1 GiB one belongs into a benchmark.
-        if len > 1 << 26 {
-            continue;
-        }
-        let mut content: Box<dyn Read> = match file["text"].as_str() {
-            Some(text) => Box::new(text.as_bytes()),
-            None => Box::new(KeyStream::new(file["seed"].as_str().unwrap(), len)),
-        };
-        let profile = profile(file["profile"].as_str().unwrap());
-        let mut memory = Memory::new();
-        let mut seen = Bytes::ZERO;
-        let mut progress = |size| seen = seen.saturating_add(size);
-        let added = add_file(&mut content, &profile.into(), &mut memory, &mut progress).unwrap();
-        assert_eq!(added.cid.to_string(), file["cid"].as_str().unwrap(), "{file}");
-        assert_eq!((added.size.get(), seen.get()), (len, len));
-        checked += 1;
-    }
-    assert_eq!(checked, 7);
-}
-
-#[test]
 fn empty_things_give_their_published_cids() {
     let text = std::fs::read_to_string(testdata("unixfs/cid-profiles.json")).unwrap();
     let vectors: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -293,7 +266,10 @@ fn a_missing_block_and_a_false_size_end_the_export() {
     assert!(matches!(read_back(&root, &memory), Err(ExportError::Size { .. })));
 }
 
+mod auto;
+mod changing;
 mod disk;
+mod exact;
 
 proptest! {
     #[test]

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 #[test]
@@ -77,3 +79,33 @@ fn a_character_that_the_end_of_the_head_cuts_in_two_is_text() {
     // A short head is the whole file, and half a character at its end is none.
     assert_eq!(by_content(&text.as_bytes()[..10]), Class::Other);
 }
+
+proptest! {
+    #[test]
+    fn looking_at_anything_never_panics(
+        start in 0usize..STARTS.len(),
+        cut in 0usize..24,
+        bytes in prop::collection::vec(any::<u8>(), 0..400),
+        name in ".{0,20}",
+    ) {
+        let start = STARTS[start];
+        let _ = by_content(&[&start[..cut.min(start.len())], &bytes].concat());
+        let _ = by_name(&name);
+    }
+}
+
+/// How content starts whose signature is followed by numbers or searched for.
+const STARTS: [&[u8]; 12] = [
+    b"",
+    b"PK\x03\x04\x14\0\0\0\0\0\0\0\0\0\0\0\0\0",
+    b"\0\0\0\x18ftypmp42\0\0\0\0",
+    b"\0\0\0\x0cjP  \r\n\x87\n",
+    b"\x50\x2a\x4d\x18\x04\0\0\0",
+    b"\x02\x21\x4c\x18\x04\0\0\0",
+    b"\x1a\x45\xdf\xa3\xa3\x42\x86\x81",
+    b"dey\n036\0",
+    b"\xca\xfe\xba\xbe\0\0\0\x02",
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+    b"\xef\xbb\xbf \t\r\n<html",
+    b"RIFF\0\0\0\0WEBPVP8 ",
+];

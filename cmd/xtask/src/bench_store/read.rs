@@ -14,7 +14,7 @@ use pop_units::Bytes;
 
 use super::input::{self, Leaves, Shuffle};
 use super::{Bench, clear};
-use crate::table::{self, Bound, Row, mib};
+use crate::table::{self, Bound, Row, mib, number};
 
 const SIZES: [(Bytes, Bound); 4] = [
     (Bytes::new(256 << 10), Bound::AtLeast(0.6)),
@@ -48,12 +48,39 @@ pub(super) fn rows(bench: &Bench) -> Result<Vec<Row>> {
             let name = format!("warm random get, {len}, {threads} ÷ pread");
             rows.push(Row::ratio(name, bound, &pairs, "MiB/s"));
         }
+        let whole = |_| {
+            let begun = Instant::now();
+            let read = read_store(&store, &cids, len, 5)?;
+            Ok(begun.elapsed().as_secs_f64() * 1e6 / number(read / len.get()))
+        };
+        let took = bench.rounds().map(whole).collect::<Result<_>>()?;
+        rows.push(Row::new(format!("one warm get, {len}"), Bound::None, "µs", took));
         store.close()?;
         drop((store, file));
         clear(&path)?;
         clear(&repo)?;
     }
+    let took = bench.rounds().map(|_| hand_over()).collect::<Result<_>>()?;
+    rows.push(Row::new("handing a call to another thread and back", Bound::None, "µs", took));
     Ok(rows)
+}
+
+/// Returns how many microseconds a round trip to a thread that does nothing takes: what a read that cannot
+/// block would save by staying where it is.
+fn hand_over() -> Result<f64> {
+    const TURNS: u32 = 20_000;
+    let (to, from_here) = std::sync::mpsc::sync_channel::<u32>(1);
+    let (back, answers) = std::sync::mpsc::sync_channel::<u32>(1);
+    let worker = std::thread::spawn(move || from_here.into_iter().try_for_each(|turn| back.send(turn)));
+    let begun = Instant::now();
+    for turn in 0..TURNS {
+        to.send(turn).context("the thread is gone")?;
+        answers.recv().context("the thread is gone")?;
+    }
+    let took = begun.elapsed().as_secs_f64() * 1e6 / f64::from(TURNS);
+    drop(to);
+    let _ = worker.join();
+    Ok(took)
 }
 
 fn write(path: &Path, leaves: &[Block]) -> Result<()> {

@@ -91,6 +91,17 @@ impl History {
         self.kept.retain(|id| !self.gone.contains(id));
     }
 
+    /// Removes what earlier rounds have pinned, so that rounds do not add up to a full store.
+    pub(crate) fn clear(&mut self, store: &Store, round: u64) {
+        let old = |id: &&Id| id.0 + 1 < round && !crate::writer::is_cached(**id);
+        let old: Vec<Id> = self.begun.iter().filter(old).copied().collect();
+        for id in old {
+            store.remove(crate::writer::dag(id)[0].cid()).unwrap();
+            self.going.insert(id);
+            self.removed.insert(id);
+        }
+    }
+
     fn check_hidden(&self, store: &Store, blocks: &BTreeSet<Vec<u8>>) {
         for id in &self.gone {
             for block in crate::writer::dag(*id) {

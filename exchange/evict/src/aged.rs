@@ -270,7 +270,9 @@ impl Policy for Aged {
     }
 
     fn remove(&mut self, id: &Id) -> bool {
-        self.leave(id).is_some()
+        let was_here = self.leave(id).is_some();
+        self.trim_ghosts();
+        was_here
     }
 
     fn resize(&mut self, id: &Id, size: Bytes) {

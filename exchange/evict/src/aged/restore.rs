@@ -13,7 +13,8 @@ use crate::saved::{Ghost, Record, Resident, Saved, Segment};
 use crate::{Id, Worth};
 
 /// No count comes near this in the life of a disk; a row beyond it is nonsense, and would leave no room to count on.
-const SANE: u64 = 1 << 62;
+/// Half of what a ghost's order may be.
+const SANE: u64 = 1 << 55;
 
 /// A resident ref with its place, before orders are made unique.
 struct Placed {

@@ -84,6 +84,18 @@ fn a_removed_ref_leaves_no_ghost() {
 }
 
 #[test]
+fn ghosts_are_bounded_by_the_refs_that_are_left() {
+    let mut aged = Aged::new(size(100));
+    (0..300).for_each(|number| {
+        aged.request(&id(number), size(1));
+    });
+    // Each was remembered while its successor was not here yet.
+    assert_eq!(aged.usage().ghosts, 198);
+    (200..300).for_each(|number| assert!(aged.remove(&id(number))));
+    assert_eq!(aged.usage().ghosts, 32);
+}
+
+#[test]
 fn what_pays_outlives_what_is_free() {
     let mut aged = full();
     (0..10).for_each(|number| {

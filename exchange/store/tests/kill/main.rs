@@ -41,9 +41,8 @@ fn every_reported_commit_survives_a_kill() {
     let (repo, rounds) = (tempfile::tempdir().unwrap(), rounds(4));
     let mut history = History::default();
     for round in 0..rounds {
-        let (mut child, told) = start(repo.path(), round, if rounds > 4 { 2500 } else { 300 });
-        child.kill().unwrap();
-        child.wait().unwrap();
+        let (mut writer, told) = start(repo.path(), round, if rounds > 4 { 2500 } else { 300 });
+        writer.kill();
         told.iter().for_each(|line| history.hear(round, &line));
         let begun = Instant::now();
         let store = open(repo.path());
@@ -72,15 +71,14 @@ fn every_reported_commit_survives_a_power_cut() {
         let dir = tempfile::tempdir().unwrap();
         let image = disk::image(dir.path(), 96);
         let mount = disk::Mount::image(&image, "before");
-        let (mut child, told) = start(&mount.0, round, 3000);
-        disk::run("kill", &["-STOP", &child.id().to_string()]);
+        let (mut writer, told) = start(&mount.0, round, 3000);
+        writer.halt();
         let mut history = History::default();
         told.try_iter().for_each(|line| history.hear(round, &line));
         // What the image holds now is what had reached the device.
         let copy = dir.path().join("copy.img");
         std::fs::copy(&image, &copy).unwrap();
-        child.kill().unwrap();
-        child.wait().unwrap();
+        writer.kill();
         drop(mount);
         // What is told now was done before the copy, but not read before it: it may be there.
         told.iter().for_each(|line| history.hear_late(round, &line));

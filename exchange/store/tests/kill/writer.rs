@@ -75,10 +75,22 @@ pub(crate) fn run() {
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
             let store = &store;
-            scope.spawn(move || (0..u64::MAX).for_each(|n| step(store, (round, thread, n))));
+            scope.spawn(move || {
+                let _ends = Ends;
+                (0..u64::MAX).for_each(|n| step(store, (round, thread, n)));
+            });
         }
         make_room(&store);
     });
+}
+
+/// A thread that panics takes the process with it: its parent then sees it end too early.
+struct Ends;
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        std::process::exit(1);
+    }
 }
 
 fn step(store: &Store, id: Id) {
@@ -121,8 +133,31 @@ fn tell(what: &str, (_, thread, n): Id) {
     out.flush().unwrap();
 }
 
+/// The process, which does not outlive a test that fails.
+pub(crate) struct Writer(Child);
+
+impl Writer {
+    /// Stops it for now.
+    pub(crate) fn halt(&self) {
+        crate::disk::run("kill", &["-STOP", &self.0.id().to_string()]);
+    }
+
+    /// Ends it at once and for good.
+    pub(crate) fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Starts the process, waits for its first report and then for a random moment.
-pub(crate) fn start(repo: &Path, round: u64, most: u64) -> (Child, Receiver<String>) {
+pub(crate) fn start(repo: &Path, round: u64, most: u64) -> (Writer, Receiver<String>) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "committing_child", "--nocapture"])
         .env(REPO, repo)
@@ -147,5 +182,5 @@ pub(crate) fn start(repo: &Path, round: u64, most: u64) -> (Child, Receiver<Stri
     first.recv_timeout(Duration::from_secs(60)).unwrap();
     std::thread::sleep(Duration::from_millis(rand::rng().random_range(0..most)));
     assert!(child.try_wait().unwrap().is_none(), "the writer ended by itself");
-    (child, told)
+    (Writer(child), told)
 }

@@ -191,7 +191,7 @@ async fn offer(shared: &Shared, query: &Query) -> Option<SignedOffer> {
 
 /// Returns the payload bytes in scope if they are all here. Blocks; reads no leaf.
 fn measure(store: &Store, root: &Cid, scope: &Scope) -> Option<Bytes> {
-    let known = store.ref_of(root).ok().flatten();
+    let known = store.brief(root).ok().flatten();
     if let Some(known) = known.filter(|known| known.complete && *scope == Scope::all()) {
         return Some(known.size);
     }

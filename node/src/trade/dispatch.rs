@@ -71,6 +71,10 @@ pub(super) async fn dispatch(
 ) -> Result<Vec<Cached>, DispatchError> {
     let plan =
         Plan { rf: options.factor, attempts: options.attempts, backoff: options.backoff, named_only: false };
+    // Evicted meanwhile it could neither be handed out nor proved.
+    let store = shared.store.clone();
+    let held = shared.pool.run(move || store.hold(&root)).await;
+    let _held = held.map_err(|_| DispatchError::Stopped)?;
     let mut rounds = Rounds::new(plan, options.peers);
     let mut running = FuturesUnordered::new();
     let mut cached: Vec<Cached> = Vec::new();

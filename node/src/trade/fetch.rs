@@ -9,7 +9,7 @@ use pop_exchange::deal::Fault;
 use pop_exchange::deal::client::Terms;
 use pop_exchange::offer::Strategy;
 use pop_rpc::Reporter;
-use pop_store::{Ref, RefKey, Staging, Store};
+use pop_store::{Ref, RefKey, Room, Staging, Store};
 use pop_units::{AttoFil, Bytes, PricePerByte};
 use pop_wallet::Lanehold;
 use pop_wire::offer::SignedOffer;
@@ -31,6 +31,8 @@ const NAME: usize = 160;
 /// What one call spends at most unless it says otherwise. The size in an offer is only a claim, and money for all
 /// of it is deposited before the first byte comes.
 const SPEND: AttoFil = AttoFil::from_fil(10);
+/// Offers that this store has no room for, before a retrieval is given up. One may be a lie; a second is an answer.
+const NO_ROOM: u32 = 2;
 /// How long a provider waits for the first frame, less the time on the way: a substream that was opened before
 /// is good for so long.
 const PROBED: Duration = Duration::from_secs(5);
@@ -98,6 +100,7 @@ pub(super) async fn fetch(
         routing: Duration::ZERO,
         transfer: Duration::ZERO,
         last: None,
+        no_room: 0,
         _turn: turn,
     };
     job.run().await
@@ -164,6 +167,8 @@ struct Job<'a> {
     transfer: Duration,
     /// Why the last offer failed.
     last: Option<(PeerId, DealError)>,
+    /// Offers that there was no room for.
+    no_room: u32,
     _turn: Turn,
 }
 
@@ -206,6 +211,11 @@ impl Job<'_> {
             // What came is verified and staged: only after a failure is it worth looking at again.
             if let Some(target) = self.attempt(signed, held).await {
                 return self.commit(Some(target)).await;
+            }
+            let is_full = matches!(&self.last, Some((_, DealError::Store(error))) if error.is_full());
+            self.no_room = self.no_room.saturating_add(u32::from(is_full));
+            if self.no_room >= NO_ROOM {
+                return Err(self.verdict(asking));
             }
         }
     }
@@ -264,6 +274,8 @@ impl Job<'_> {
         let size = offer.size.saturating_sub(held.bytes);
         let cost = offer.price.cost_of(size).map_err(Fault::from)?;
         let budget = self.budget(cost)?;
+        // Before a byte or an attoFIL moves: what does not fit is not begun, and what must go for it goes now.
+        let _room = self.reserve(size).await?;
         // Held until the deal is over, so that what is under way counts as well.
         let spending = shared.set_aside(cost, Instant::now());
         let spending = spending.map_err(|left| DealError::TooDear { cost, budget: left, of: "today" })?;
@@ -304,6 +316,17 @@ impl Job<'_> {
             self.progress.report("transfer", done, Some(total.max(done)));
         };
         Ok(buy(shared, stream, purchase, &mut told).await)
+    }
+
+    /// Makes room for what an offer says is still to come.
+    async fn reserve(&self, size: Bytes) -> Result<Room, DealError> {
+        let (store, staging, root) = (self.shared.store.clone(), self.staging.clone(), self.request.root);
+        let reserved = self.shared.pool.run(move || {
+            let room = store.reserve(&root, size)?;
+            staging.within(&room);
+            Ok(room)
+        });
+        reserved.await?
     }
 
     /// Returns what this call may still spend, if that covers `cost`.

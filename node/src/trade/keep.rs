@@ -9,7 +9,7 @@ use libp2p::PeerId;
 use pop_dag::proof::Proof;
 use pop_dag::{Cid, Scope};
 use pop_exchange::deal::client::Terms;
-use pop_store::{Ref, Staging};
+use pop_store::{Ref, Room, Staging};
 use pop_units::{AttoFil, Bytes, PricePerByte};
 use pop_wire::dispatch::{Request, Talk};
 use pop_wire::transfer::Grant;
@@ -66,9 +66,13 @@ async fn answer<S: Duplex>(
         return made.map(|made| Talk::Have { proof: proof(made) });
     };
     let mut reservation = Reservation { shared, peer, reserved, stored: Bytes::ZERO };
+    // Before the first byte comes, and before the asker waits for it: whatever must go for it goes now.
+    let (store, root) = (shared.store.clone(), request.root);
+    let room = shared.pool.run(move || store.reserve(&root, reserved)).await.map_err(|e| e.to_string())?;
+    let room = room.map_err(|e| e.to_string())?;
     writer.send(&Talk::Accepted).await.map_err(|e| e.to_string())?;
-    reservation.stored = copy(shared, peer, request, reserved).await?;
-    drop(reservation);
+    reservation.stored = copy(shared, peer, request, (reserved, &room)).await?;
+    drop((reservation, room));
     let made = proof_for(shared, peer, request, reader).await;
     made.map(|made| Talk::Done { proof: proof(made) })
 }
@@ -83,12 +87,13 @@ async fn consider(shared: &Shared, peer: PeerId, request: &Request) -> Result<Op
         return Err(format!("not in region {:?}", request.region));
     }
     let (store, root) = (shared.store.clone(), request.root);
-    let known = shared.pool.run(move || store.ref_of(&root)).await.map_err(|e| e.to_string())?;
+    let known = shared.pool.run(move || store.brief(&root)).await.map_err(|e| e.to_string())?;
     let known = known.map_err(|_| "the store does not answer".to_owned())?;
     if known.is_some_and(|known| known.complete) {
         return Ok(None);
     }
-    let room = shared.store.capacity().saturating_sub(shared.store.used());
+    // What there could ever be; whether there is room now is the store's to say.
+    let room = shared.store.capacity();
     let reserved = shared.tables().quota.reserve(peer, request.size, room, Instant::now());
     reserved.map(Some).map_err(|refusal| refusal.to_string())
 }
@@ -134,7 +139,7 @@ async fn copy(
     shared: &Arc<Shared>,
     peer: PeerId,
     request: &Request,
-    reserved: Bytes,
+    (reserved, room): (Bytes, &Room),
 ) -> Result<Bytes, String> {
     let root = request.root;
     let name = format!("keep:{root}");
@@ -145,6 +150,7 @@ async fn copy(
     let store = shared.store.clone();
     let staged = shared.pool.run(move || stage(&store, &name, root)).await.map_err(|e| e.to_string())?;
     let staging = staged.map_err(|e| e.to_string())?;
+    staging.within(room);
     let copied = pull(shared, peer, request, (&staging, reserved)).await;
     if copied.is_err() {
         discard(shared, staging).await;

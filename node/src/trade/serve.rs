@@ -10,7 +10,7 @@ use pop_dag::{Cid, Scope, Walk, is_leaf};
 use pop_exchange::deal::provider::{Closing, Next};
 use pop_exchange::deal::{Fault, Provider, Schedule};
 use pop_keys::Address;
-use pop_store::Store;
+use pop_store::{Serve, Store};
 use pop_units::{Bytes, PricePerByte};
 use pop_wire::offer::SignedOffer;
 use pop_wire::transfer::{Down, Grant, Open, Refusal, Up};
@@ -96,6 +96,9 @@ async fn deal<S: Duplex>(
         return Err(Refused::new(Refusal::Busy, "too many deals at once"));
     };
     let terms = agree(shared, peer, &open).await?;
+    // Until the deal is over; what is looked at from here on stays.
+    let (store, root) = (shared.store.clone(), open.root);
+    let _held = shared.pool.run(move || store.hold(&root)).await?;
     let walk = skip(shared, &open).await?;
     let debt = Debt::open(shared, terms.channel)?;
     writer.send(&Down::Accept { deal: open.deal }).await?;
@@ -119,10 +122,17 @@ async fn deal<S: Duplex>(
         sent = %provider.sent(), paid = %provider.paid(), "deal ended",
     );
     result?;
-    // The use of a ref counts once a transfer is complete, never for a question.
-    let (store, root) = (shared.store.clone(), open.root);
-    let touched = shared.pool.run(move || store.touch(&root, unix_seconds())).await?;
-    if let Err(error) = touched {
+    count_serve(shared, peer, open.root, &provider).await
+}
+
+/// The use of a ref counts once a transfer is complete, never for a question; its revenue is what came in vouchers.
+async fn count_serve(shared: &Shared, peer: PeerId, root: Cid, provider: &Provider) -> Result<(), Refused> {
+    let (store, bytes, revenue) = (shared.store.clone(), provider.sent(), provider.paid());
+    let counted = shared.pool.run(move || {
+        let peer = peer.to_bytes();
+        store.served(&root, Serve { peer: &peer, bytes, revenue, now: unix_seconds() })
+    });
+    if let Err(error) = counted.await? {
         tracing::warn!(%root, error = %told(&error), "use of a ref was not counted");
     }
     Ok(())

@@ -9,7 +9,7 @@ use pop_rpc::{
     CommitParams, Committed, ConfigShow, DispatchParams, Earnings, ExportParams, Exported, ExportedKey,
     Freed, GcParams, GetParams, Got, ImportParams, Imported, KeyEntry, NoParams, OffParams, PaySubmitParams,
     Payment, PeerEntry, PingParams, Pinned, Pong, Put, PutParams, RefEntry, Reporter, Result, RootParams,
-    Stopped, TxStatus, WalletImportParams, WalletNewParams, WalletPayParams,
+    Stopped, StoreFigures, TxStatus, WalletImportParams, WalletNewParams, WalletPayParams,
 };
 
 use crate::node::Node;
@@ -45,8 +45,8 @@ impl Api for Node {
         content::rm(self, params).await
     }
 
-    async fn gc(&self, params: GcParams) -> Result<Freed> {
-        content::gc(self, params).await
+    async fn store(&self, _: NoParams) -> Result<StoreFigures> {
+        content::store(self).await
     }
 
     async fn peers(&self, _: NoParams) -> Result<Vec<PeerEntry>> {
@@ -139,5 +139,9 @@ impl Api for Node {
 
     async fn get(&self, params: GetParams, progress: Reporter) -> Result<Got> {
         content::get(self, params, progress).await
+    }
+
+    async fn gc(&self, params: GcParams, progress: Reporter) -> Result<Freed> {
+        content::gc(self, params, progress).await
     }
 }

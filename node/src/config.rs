@@ -16,11 +16,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use multiaddr::Multiaddr;
+use pop_evict::Choice;
 use pop_units::{AttoFil, Bytes, PricePerByte, Span};
 
 pub use file::{WriteError, set, write_default_commented};
 pub use layer::{ConfigError, Entry, Origin};
-pub use setting::{ChainChoice, LogFormat, LogLevel, Rate};
+pub use setting::{ChainChoice, LogFormat, LogLevel, Percent, Rate};
 
 use layer::Layers;
 use setting::Setting;
@@ -94,6 +95,10 @@ settings! {
     regions: Vec<String> = "Global";
     /// The most that blocks may take on disk.
     capacity: Bytes = "10GiB";
+    /// Who chooses what goes when room is needed: aged, lru, s3-fifo or sieve.
+    eviction: Choice = "aged";
+    /// How full the store is after it made room, in percent of what is not pinned, from 50 to 100.
+    low_watermark: Percent = "95%";
     /// What this node asks for what it sends.
     price: PricePerByte = "0 FIL/GiB";
     /// The most this node pays when a get says nothing else.

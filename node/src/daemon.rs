@@ -360,9 +360,14 @@ fn segment_size(capacity: Bytes) -> Bytes {
 }
 
 async fn open_store(repo: &Repo, config: &Config) -> Result<Store, DaemonError> {
-    let (path, capacity) = (repo.path().to_owned(), config.capacity);
+    let path = repo.path().to_owned();
+    let options = Options {
+        segment_size: segment_size(config.capacity),
+        capacity: config.capacity,
+        low_watermark: config.low_watermark.get(),
+        policy: config.eviction,
+    };
     let opened = tokio::task::spawn_blocking(move || {
-        let options = Options { capacity, segment_size: segment_size(capacity), ..Options::default() };
         let store = Store::open(&path, options)?;
         crate::content::commit::finish_interrupted(&store).map_err(DaemonError::Tx)?;
         crate::content::drop_interrupted(&store);

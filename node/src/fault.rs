@@ -23,7 +23,8 @@ pub(crate) trait Fault {
 #[error("cancelled")]
 pub(crate) struct Cancelled;
 
-const FULL: &str = "free some space on the disk, remove roots with `pop rm`, or raise --capacity";
+const FULL: &str =
+    "free some space on the disk, remove or unpin roots with `pop rm` and `pop unpin`, or raise --capacity";
 const DAMAGED: &str = "stop the node and look at the disk; a restart rebuilds the index from the segments";
 
 impl Fault for Stopped {
@@ -42,6 +43,7 @@ impl Fault for pop_store::Error {
             E::LongName { .. } => (ErrorCode::BadInput, "use a shorter name"),
             E::LargeBlock { .. } => (ErrorCode::BadInput, "blocks of up to 2 MiB are taken"),
             E::NoStaging { .. } => (ErrorCode::Internal, "try it again; something else ended the same work"),
+            E::TooLarge { .. } => (ErrorCode::Storage, "unpin or remove roots, or raise --capacity"),
             E::Closed => (ErrorCode::Interrupted, "start the node again with `pop start`"),
             _ if full => (ErrorCode::Storage, FULL),
             _ => (ErrorCode::Storage, DAMAGED),

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{ArgAction, CommandFactory, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use pop_rpc::{Error, ErrorCode};
 
-use crate::output::{self, Output};
+use crate::output::Output;
 use crate::{chain, config, content, demo, exit, init, pay, peers, place, start, wallet};
 
 /// The heading of the flags that every command takes.
@@ -81,13 +82,25 @@ pub(crate) struct Context {
 
 /// Parses, runs, tells, and returns the exit code.
 pub(crate) fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let parsed = Cli::command().try_get_matches().and_then(|matches| {
+        let is_flag = matches.value_source("repo") == Some(ValueSource::CommandLine);
+        Ok((Cli::from_arg_matches(&matches)?, is_flag))
+    });
+    let (cli, names_repo) = match parsed {
+        Ok(parsed) => parsed,
         // Asked before parsing went wrong, so it is looked for by hand.
         Err(error) => return exit::tell_usage(error, std::env::args_os().any(|arg| arg == "--json")),
     };
     let output = Output { json: cli.json, quiet: cli.quiet };
-    match dispatch(cli, output) {
+    let result = match &cli.command {
+        Command::Start(args) if names_repo && args.is_temporary() => Err(exit::fail(
+            ErrorCode::Usage,
+            "--temp-repo makes a repo of its own and --repo names another",
+            "give one of them",
+        )),
+        _ => dispatch(cli, output),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => exit::tell(&error, output),
     }
@@ -130,7 +143,7 @@ async fn ask(command: Command, context: &Context) -> Result<(), Error> {
         Command::Chain(command) => chain::run(command, context).await,
         Command::Config(command) => config::run(command, context),
         Command::Completions { shell } => {
-            complete(shell);
+            complete(shell, context.output);
             Ok(())
         }
         Command::Version => {
@@ -141,10 +154,12 @@ async fn ask(command: Command, context: &Context) -> Result<(), Error> {
     }
 }
 
-fn complete(shell: clap_complete::Shell) {
+fn complete(shell: clap_complete::Shell, output: Output) {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "pop", &mut script);
-    output::text(&String::from_utf8_lossy(&script));
+    let script = String::from_utf8_lossy(&script);
+    let told = serde_json::json!({ "shell": shell.to_string(), "script": script });
+    output.show(&told, |_| script.into_owned());
 }
 
 #[cfg(test)]

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pop_rpc::{
-    Client, Committed, DispatchParams, Error, ErrorCode, ExportParams, GcParams, GetParams, Got,
-    ImportParams, NoParams, PutParams, RefEntry, RootParams, Source, TxStatus,
+    CidText, Client, CommitParams, Committed, DispatchParams, Error, ErrorCode, ExportParams, GcParams,
+    GetParams, Got, HeldEntry, ImportParams, NoParams, PutParams, RefEntry, RootParams, Shadow, Source,
+    StoreFigures, TxStatus,
 };
 use pop_units::Bytes;
 
@@ -18,6 +19,7 @@ use crate::cli::Context;
 use crate::exit::fail;
 use crate::link::{follow, open};
 use crate::output::{fields, table};
+use crate::pipe::Pipe;
 use crate::place::absolute;
 use crate::spool::Spool;
 
@@ -32,16 +34,18 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Error
         }
         Command::Commit(args) => {
             let client = open(&context.repo).await?;
-            let committed = follow(client.commit(args.params(2)).await?, output).await?;
+            let committed = follow(client.commit(CommitParams::new(args.terms(2))).await?, output).await?;
             output.show(&committed, committed_text);
         }
         Command::Dispatch { root, replication } => {
             let client = open(&context.repo).await?;
-            let params = DispatchParams::new(root, replication.params(2));
+            let params = DispatchParams::new(root, replication.terms(2));
             let committed = follow(client.dispatch(params).await?, output).await?;
             output.show(&committed, committed_text);
         }
-        Command::Import { file, replication } => import(&file, &replication, context).await?,
+        Command::Import { file, partial, replication } => {
+            import(&file, partial, &replication, context).await?;
+        }
         Command::Export(args) => export(args, context).await?,
         Command::Get(args) => get(*args, context).await?,
         Command::List => {
@@ -60,10 +64,10 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Error
             let freed = open(&context.repo).await?.rm(RootParams { root }).await?;
             output.show(&freed, |freed| format!("freed {}", freed.freed));
         }
-        Command::Gc { dry_run } => {
-            let freed = open(&context.repo).await?.gc(GcParams { dry_run }).await?;
-            let verb = if dry_run { "would free" } else { "freed" };
-            output.show(&freed, |freed| format!("{verb} {}", freed.freed));
+        Command::Gc { dry_run, verify } => gc(GcParams { dry_run, verify }, context).await?,
+        Command::Store => {
+            let figures = open(&context.repo).await?.store(NoParams {}).await?;
+            output.show(&figures, figures_text);
         }
     }
     Ok(())
@@ -83,19 +87,30 @@ async fn put(args: PutArgs, context: &Context) -> Result<(), Error> {
     Ok(())
 }
 
-async fn import(file: &Path, replication: &Replication, context: &Context) -> Result<(), Error> {
-    let client = open(&context.repo).await?;
-    let (path, spool) = match file == Path::new("-") {
+async fn import(
+    file: &Path,
+    partial: bool,
+    replication: &Replication,
+    context: &Context,
+) -> Result<(), Error> {
+    let terms = replication.terms(0);
+    let imported = match file == Path::new("-") {
         true => {
-            let spool = Spool::new(&context.repo)?;
-            spool.fill().await?;
-            (spool.path().to_owned(), Some(spool))
+            let client = open(&context.repo).await?;
+            let pipe = Pipe::new(&context.repo)?;
+            let params = ImportParams::new(pipe.path().to_owned(), partial, true, terms);
+            let watch = client.import(params).await?;
+            tokio::select! {
+                imported = follow(watch, context.output) => imported?,
+                failed = pipe.fill_from_stdin() => return Err(failed),
+            }
         }
-        false => (absolute(file)?, None),
+        false => {
+            let params = ImportParams::new(absolute(file)?, partial, false, terms);
+            let client = open(&context.repo).await?;
+            follow(client.import(params).await?, context.output).await?
+        }
     };
-    let params = ImportParams::new(path, replication.params(0));
-    let imported = follow(client.import(params).await?, context.output).await?;
-    drop(spool);
     context.output.show(&imported, |imported| {
         let roots: Vec<_> = imported.roots.iter().map(ToString::to_string).collect();
         let mut rows = vec![
@@ -103,8 +118,27 @@ async fn import(file: &Path, replication: &Replication, context: &Context) -> Re
             ("blocks", imported.blocks.to_string()),
             ("size", imported.size.to_string()),
         ];
+        rows.extend(missing_row(imported.missing, &imported.missing_first));
         rows.extend((!imported.caches.is_empty()).then(|| ("caches", peers_text(&imported.caches))));
         fields(&rows)
+    });
+    Ok(())
+}
+
+/// Returns the line that tells what a partial DAG lacks.
+fn missing_row(missing: u64, first: &[CidText]) -> Option<(&'static str, String)> {
+    let named = first.iter().map(|cid| format!("\n         {cid}")).collect::<String>();
+    (missing > 0).then(|| ("missing", format!("{missing}{named}")))
+}
+
+async fn gc(params: GcParams, context: &Context) -> Result<(), Error> {
+    let verb = if params.dry_run { "would free" } else { "freed" };
+    let client = open(&context.repo).await?;
+    let freed = follow(client.gc(params).await?, context.output).await?;
+    context.output.show(&freed, |freed| {
+        let verified = freed.verified.as_ref();
+        let verified = verified.map(|all| format!("verified {} blocks, {}\n", all.blocks, all.size));
+        format!("{}{verb} {}", verified.unwrap_or_default(), freed.freed)
     });
     Ok(())
 }
@@ -138,21 +172,26 @@ impl Target {
 }
 
 async fn export(args: ExportArgs, context: &Context) -> Result<(), Error> {
-    let chosen = args.output.unwrap_or_else(|| format!("{}.car", args.cid.cid).into());
+    let chosen = args.output.unwrap_or_else(|| {
+        let name = args.cid.path.last().cloned().unwrap_or_else(|| args.cid.cid.to_string());
+        format!("{name}.car").into()
+    });
     let target = Target::new(&chosen, context)?;
-    let ExportArgs { cid, car_version, scope, .. } = args;
+    let ExportArgs { cid, car_version, scope, partial, .. } = args;
     let scope = scope.map(Into::into).unwrap_or_default();
-    let params = ExportParams { cid, output: target.path.clone(), car_version, scope };
+    let params = ExportParams { cid, output: target.path.clone(), car_version, scope, partial };
     let client = open(&context.repo).await?;
     let exported = follow(client.export(params).await?, context.output).await?;
     if !target.drain().await? {
         context.output.show(&exported, |exported| {
-            fields(&[
+            let mut rows = vec![
                 ("file", chosen.display().to_string()),
                 ("root", exported.root.to_string()),
                 ("blocks", exported.blocks.to_string()),
                 ("size", exported.size.to_string()),
-            ])
+            ];
+            rows.extend(missing_row(exported.missing, &exported.missing_first));
+            fields(&rows)
         });
     }
     Ok(())
@@ -233,23 +272,64 @@ fn got_text(got: &Got) -> String {
             ("transfer", format!("{:.3} s, {}", got.transfer_s, speed(got.size, got.transfer_s))),
         ]),
     }
+    if got.left_out > 0 {
+        rows.push(("left out", format!("{} symlinks that lead outside", got.left_out)));
+    }
     fields(&rows)
+}
+
+/// Says of a name what is not obvious about it.
+fn name_text(entry: &HeldEntry) -> String {
+    let absent = if entry.held { "" } else { ", not here" };
+    format!("{} ({}{absent})", entry.key, entry.size)
 }
 
 fn refs_text(refs: &[RefEntry]) -> String {
     let row = |entry: &RefEntry| {
-        let pinned = if entry.pinned { "pinned" } else { "" };
-        let frequency = entry.frequency.to_string();
+        let state = match (entry.pinned, entry.complete) {
+            (true, true) => "pinned",
+            (true, false) => "pinned, partial",
+            (false, true) => "",
+            (false, false) => "partial",
+        };
         vec![
             entry.root.to_string(),
             entry.size.to_string(),
-            frequency,
-            pinned.to_owned(),
-            entry.keys.join(" "),
+            entry.frequency.to_string(),
+            entry.served.to_string(),
+            entry.revenue_atto.to_string(),
+            state.to_owned(),
+            entry.entries.iter().map(name_text).collect::<Vec<_>>().join(" "),
         ]
     };
+    let head = ["root", "size", "used", "served", "revenue", "", "keys"];
     match refs.is_empty() {
         true => "nothing is kept".to_owned(),
-        false => table(&["root", "size", "used", "", "keys"], &refs.iter().map(row).collect::<Vec<_>>()),
+        false => table(&head, &refs.iter().map(row).collect::<Vec<_>>()),
     }
+}
+
+fn figures_text(figures: &StoreFigures) -> String {
+    let text = fields(&[
+        ("used", format!("{} of {}", figures.used, figures.capacity)),
+        ("live", format!("{}, {} blocks", figures.live, figures.blocks)),
+        ("reclaimable", figures.reclaimable.to_string()),
+        ("reserved", figures.reserved.to_string()),
+        ("refs", figures.refs.to_string()),
+        ("pinned", format!("{}, {} refs", figures.pinned, figures.pinned_refs)),
+        ("eviction", format!("{}, down to {}", figures.policy, figures.low)),
+    ]);
+    if figures.sampled.requests == 0 {
+        return text;
+    }
+    let percent = |ratio: f64| format!("{:.1} %", ratio * 100.0);
+    let row = |name: String, shadow: &Shadow| {
+        let uses = [shadow.requests.to_string(), shadow.hits.to_string()];
+        let shares = [percent(shadow.hit_ratio), percent(shadow.byte_hit_ratio)];
+        [name].into_iter().chain(uses).chain(shares).collect::<Vec<_>>()
+    };
+    let mut rows = vec![row(format!("{} (here)", figures.policy), &figures.sampled)];
+    rows.extend(figures.shadows.iter().map(|shadow| row(shadow.policy.clone(), shadow)));
+    let head = format!("one ref in {}", figures.sampled_one_in);
+    text + &table(&[&head, "uses", "hits", "of uses", "of bytes"], &rows)
 }

@@ -11,6 +11,7 @@ mod link;
 mod output;
 mod pay;
 mod peers;
+mod pipe;
 mod place;
 mod progress;
 mod spool;

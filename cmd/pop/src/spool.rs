@@ -1,16 +1,15 @@
-//! Content that goes through a pipe: it rests in a file of `<repo>/tmp` between the pipe and the daemon.
+//! Content that goes to stdout: it rests in a file of `<repo>/tmp` between the daemon and the pipe.
 //!
-//! The control socket carries requests of a MiB at most and never content; a pipe cannot be handed over by its path;
-//! and a CAR that is cut off must be refused as a whole, which the daemon can only do with the whole at hand.
+//! The control socket carries requests of a MiB at most and never content, and what fails half way must not have been
+//! put out.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use pop_rpc::{Error, ErrorCode};
+use pop_rpc::Error;
 
-use crate::exit;
+use crate::{exit, place};
 
 /// A file that is gone when this is.
 pub(crate) struct Spool {
@@ -27,29 +26,11 @@ impl Drop for Spool {
 impl Spool {
     /// Chooses a name that nobody has; the file is not made.
     pub(crate) fn new(repo: &Path) -> Result<Self, Error> {
-        let dir = repo.join("tmp");
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&dir)
-            .map_err(|error| exit::file(&dir, &error))?;
-        let random = getrandom::u64().map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))?;
-        Ok(Self { path: dir.join(format!("pipe-{random:016x}")) })
+        Ok(Self { path: place::fresh(repo)? })
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Takes in all of stdin.
-    pub(crate) async fn fill(&self) -> Result<(), Error> {
-        let path = self.path.clone();
-        let fill = move || {
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-            io::copy(&mut io::stdin().lock(), &mut file)?;
-            file.flush()
-        };
-        self.run(fill).await
     }
 
     /// Puts all of it out on stdout.

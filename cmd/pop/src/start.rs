@@ -24,6 +24,13 @@ pub(crate) struct StartArgs {
     temp_repo: bool,
 }
 
+impl StartArgs {
+    /// Returns whether the repo is gone at the end.
+    pub(crate) const fn is_temporary(&self) -> bool {
+        self.temp_repo
+    }
+}
+
 /// The settings that were given as flags.
 #[derive(Debug, Default)]
 struct Settings(Vec<(&'static str, String)>);
@@ -41,6 +48,8 @@ fn flag(row: &'static Row) -> Arg {
         "max_spend_per_day" => "AMOUNT",
         "capacity" | "up_limit" | "down_limit" => "SIZE",
         "replicate_interval" => "TIME",
+        "eviction" => "POLICY",
+        "low_watermark" => "PERCENT",
         "chain" => "local|URL",
         "regions" => "LIST",
         _ => "WORD",

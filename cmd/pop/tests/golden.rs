@@ -64,6 +64,7 @@ fn help_is_the_golden_one() {
         "unpin",
         "rm",
         "gc",
+        "store",
         "peers",
         "wallet",
         "wallet new",
@@ -139,6 +140,9 @@ fn mistakes_are_told_as_the_golden_file_says() {
         &["config", "set", "capacity", "much"],
         &["start", "--capacity", "much"],
         &["demo", "/nowhere/at/all"],
+        &["start", "--temp-repo", "--repo", "/nowhere"],
+        &["start", "--eviction", "random"],
+        &["start", "--low-watermark", "20%"],
     ];
     let text: String = cases.iter().map(|args| transcript(repo.path(), args)).collect();
     compare("errors.txt", &text);
@@ -152,6 +156,7 @@ fn json_puts_exactly_one_document_on_stdout() {
         &["--json", "list"],
         &["--json", "nonsense"],
         &["--json", "config", "show"],
+        &["--json", "completions", "bash"],
     ] {
         let output = pop(repo.path(), args);
         let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

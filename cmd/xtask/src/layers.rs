@@ -41,6 +41,7 @@ const ROOMS: &[Room] = &[
         may_use: &[
             "pop-units",
             "pop-dag",
+            "pop-evict",
             "pop-keys",
             "pop-rpc",
             "pop-store",

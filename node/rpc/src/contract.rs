@@ -99,8 +99,8 @@ contract! {
         unpin = "pop_unpin", RootParams => Pinned;
         /// Forgets a root.
         rm = "pop_rm", RootParams => Freed;
-        /// Reclaims what no root needs.
-        gc = "pop_gc", GcParams => Freed;
+        /// Tells how full the store is and how well it chooses what stays.
+        store = "pop_store", NoParams => StoreFigures;
         /// Lists the connected nodes.
         peers = "pop_peers", NoParams => Vec<PeerEntry>;
         /// Makes a key.
@@ -149,6 +149,8 @@ contract! {
         export = "pop_export", ExportParams => Exported;
         /// Retrieves, verifies and keeps.
         get = "pop_get", GetParams => Got;
+        /// Reclaims what no root needs, and checks every block where that is asked for.
+        gc = "pop_gc", GcParams => Freed;
     }
 }
 
@@ -167,7 +169,7 @@ impl WatchParams {
     fn unknown(&self) -> crate::Error {
         let message = format!("{:?} is no method that can be watched", self.method);
         crate::Error::new(crate::ErrorCode::Usage, message).with_hint(
-            "long methods are put, commit, dispatch, import, export and get; call the others plainly",
+            "long methods are put, commit, dispatch, import, export, get and gc; call the others plainly",
         )
     }
 }

@@ -18,6 +18,76 @@ macro_rules! params {
     )* };
 }
 
+/// Declares parameter objects that end with the terms of a replication. They are members of the object itself, and
+/// spelt out because serde reads a flattened object strictly no more.
+macro_rules! replicated {
+    ($(
+        $(#[doc = $doc:literal])+
+        pub struct $name:ident {
+            $( $(#[doc = $own_doc:literal])+ $(#[serde($own_serde:ident)])? pub $own:ident: $type:ty, )*
+            cache_rf = $default:literal,
+        }
+    )*) => { $(
+        params! {
+            $(#[doc = $doc])+
+            pub struct $name {
+                $( $(#[doc = $own_doc])+ $(#[serde($own_serde)])? pub $own: $type, )*
+                /// How many peers shall keep a copy.
+                #[serde(default = $default)]
+                #[schemars(with = "u8")]
+                pub cache_rf: ReplicationFactor,
+                /// Peer ids that are asked first.
+                #[serde(default)]
+                pub peers: Vec<String>,
+                /// Rounds that are tried after the first.
+                #[serde(default)]
+                pub attempts: u32,
+                /// The pause before the second round; it doubles from round to round.
+                #[serde(default = "default_backoff", with = "with_unit")]
+                #[schemars(with = "String")]
+                pub backoff: Span,
+                /// Whether what this node keeps is never evicted.
+                #[serde(default = "yes")]
+                pub pin: bool,
+            }
+        }
+
+        impl $name {
+            /// Returns the terms `terms` for this.
+            pub fn new($($own: $type,)* terms: Replication) -> Self {
+                let Replication { cache_rf, peers, attempts, backoff, pin } = terms;
+                Self { $($own,)* cache_rf, peers, attempts, backoff, pin }
+            }
+
+            /// Returns its terms of replication.
+            pub fn terms(&self) -> Replication {
+                Replication {
+                    cache_rf: self.cache_rf,
+                    peers: self.peers.clone(),
+                    attempts: self.attempts,
+                    backoff: self.backoff,
+                    pin: self.pin,
+                }
+            }
+        }
+    )* };
+}
+
+/// How many copies, where and how patiently: the part that `commit`, `dispatch` and `import` have in common.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Replication {
+    /// How many peers shall keep a copy.
+    pub cache_rf: ReplicationFactor,
+    /// Peer ids that are asked first.
+    pub peers: Vec<String>,
+    /// Rounds that are tried after the first.
+    pub attempts: u32,
+    /// The pause before the second round; it doubles from round to round.
+    pub backoff: Span,
+    /// Whether what this node keeps is never evicted.
+    pub pin: bool,
+}
+
 /// Names that are written in kebab case, in JSON as on the command line.
 macro_rules! choices {
     ($($item:item)*) => { $(
@@ -104,79 +174,12 @@ params! {
         /// The import profile, like `unixfs-v1-2025`.
         #[serde(default)]
         pub profile: Option<String>,
-        /// `auto`, `size-N` or `buzhash`.
+        /// How files are cut: `profile`, `size-N`, `buzhash`, or `auto` by the kind of each file.
         #[serde(default)]
         pub chunker: Option<String>,
-        /// The shape of the DAG.
+        /// The shape of a file's DAG.
         #[serde(default)]
         pub layout: Layout,
-    }
-
-    /// Where a commit is replicated to.
-    pub struct CommitParams {
-        /// How many peers shall keep a copy.
-        #[serde(default = "default_cache_rf")]
-        #[schemars(with = "u8")]
-        pub cache_rf: ReplicationFactor,
-        /// Peer ids that are asked first.
-        #[serde(default)]
-        pub peers: Vec<String>,
-        /// Rounds that are tried after the first.
-        #[serde(default)]
-        pub attempts: u32,
-        /// The pause before the second round; it doubles from round to round.
-        #[serde(default = "default_backoff", with = "with_unit")]
-        #[schemars(with = "String")]
-        pub backoff: Span,
-        /// Whether the root is never evicted.
-        #[serde(default = "yes")]
-        pub pin: bool,
-    }
-
-    /// What is replicated, and where to.
-    pub struct DispatchParams {
-        /// The root.
-        pub root: CidText,
-        /// How many peers shall keep a copy.
-        #[serde(default = "default_cache_rf")]
-        #[schemars(with = "u8")]
-        pub cache_rf: ReplicationFactor,
-        /// Peer ids that are asked first.
-        #[serde(default)]
-        pub peers: Vec<String>,
-        /// Rounds that are tried after the first.
-        #[serde(default)]
-        pub attempts: u32,
-        /// The pause before the second round; it doubles from round to round.
-        #[serde(default = "default_backoff", with = "with_unit")]
-        #[schemars(with = "String")]
-        pub backoff: Span,
-        /// Whether the root is never evicted.
-        #[serde(default = "yes")]
-        pub pin: bool,
-    }
-
-    /// A CAR to take in.
-    pub struct ImportParams {
-        /// The absolute path of the file.
-        pub path: PathBuf,
-        /// How many peers shall keep a copy.
-        #[serde(default = "no_caches")]
-        #[schemars(with = "u8")]
-        pub cache_rf: ReplicationFactor,
-        /// Peer ids that are asked first.
-        #[serde(default)]
-        pub peers: Vec<String>,
-        /// Rounds that are tried after the first.
-        #[serde(default)]
-        pub attempts: u32,
-        /// The pause before the second round; it doubles from round to round.
-        #[serde(default = "default_backoff", with = "with_unit")]
-        #[schemars(with = "String")]
-        pub backoff: Span,
-        /// Whether the roots are never evicted.
-        #[serde(default = "yes")]
-        pub pin: bool,
     }
 
     /// A CAR to write.
@@ -191,6 +194,9 @@ params! {
         /// How much of the DAG.
         #[serde(default)]
         pub scope: Scope,
+        /// Whether blocks that are not here may be left out.
+        #[serde(default)]
+        pub partial: bool,
     }
 
     /// What to retrieve, and on which terms.
@@ -232,6 +238,9 @@ params! {
         /// Only tells what would be reclaimed.
         #[serde(default)]
         pub dry_run: bool,
+        /// Reads every block on the disk and checks it.
+        #[serde(default)]
+        pub verify: bool,
     }
 
     /// How a key is made.
@@ -294,6 +303,34 @@ params! {
     }
 }
 
+replicated! {
+    /// Where a commit is replicated to.
+    pub struct CommitParams {
+        cache_rf = "default_cache_rf",
+    }
+
+    /// What is replicated, and where to.
+    pub struct DispatchParams {
+        /// The root.
+        pub root: CidText,
+        cache_rf = "default_cache_rf",
+    }
+
+    /// A CAR to take in.
+    pub struct ImportParams {
+        /// The absolute path of the file.
+        pub path: PathBuf,
+        /// Whether a CAR may lack blocks that its roots link to.
+        #[serde(default)]
+        pub partial: bool,
+        /// Whether the path is a pipe that carries the CAR in frames: four bytes of length, big-endian, and as many of
+        /// content; the last is empty. So an end is told from a writer that died.
+        #[serde(default)]
+        pub framed: bool,
+        cache_rf = "no_caches",
+    }
+}
+
 fn default_cache_rf() -> ReplicationFactor {
     ReplicationFactor::new(2)
 }
@@ -318,26 +355,16 @@ const fn one() -> u8 {
     1
 }
 
-impl Default for CommitParams {
+impl Default for Replication {
     fn default() -> Self {
         let (cache_rf, backoff) = (default_cache_rf(), default_backoff());
         Self { cache_rf, peers: Vec::new(), attempts: 0, backoff, pin: true }
     }
 }
 
-impl DispatchParams {
-    /// Returns the terms `commit` for `root`.
-    pub fn new(root: CidText, commit: CommitParams) -> Self {
-        let CommitParams { cache_rf, peers, attempts, backoff, pin } = commit;
-        Self { root, cache_rf, peers, attempts, backoff, pin }
-    }
-}
-
-impl ImportParams {
-    /// Returns the terms `commit` for the CAR at `path`.
-    pub fn new(path: PathBuf, commit: CommitParams) -> Self {
-        let CommitParams { cache_rf, peers, attempts, backoff, pin } = commit;
-        Self { path, cache_rf, peers, attempts, backoff, pin }
+impl Default for CommitParams {
+    fn default() -> Self {
+        Self::new(Replication::default())
     }
 }
 

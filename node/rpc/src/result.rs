@@ -121,6 +121,10 @@ results! {
         /// The bytes of its blocks.
         #[schemars(with = "u64")]
         pub size: Bytes,
+        /// How many blocks its roots link to that it does not have.
+        pub missing: u64,
+        /// The first of them.
+        pub missing_first: Vec<CidText>,
         /// Who keeps copies.
         pub caches: Vec<Cached>,
     }
@@ -134,6 +138,10 @@ results! {
         /// The bytes of the file.
         #[schemars(with = "u64")]
         pub size: Bytes,
+        /// How many blocks are not here and were left out; what is below them is not counted.
+        pub missing: u64,
+        /// The first of them.
+        pub missing_first: Vec<CidText>,
     }
 
     /// Where retrieved content came from.
@@ -168,6 +176,22 @@ results! {
         pub routing_s: f64,
         /// The time from then to the last verified byte.
         pub transfer_s: f64,
+        /// How many symlinks were not written because they lead out of the tree; progress names them.
+        #[serde(default)]
+        pub left_out: u64,
+    }
+
+    /// A name inside a root that this node keeps.
+    pub struct HeldEntry {
+        /// The name.
+        pub key: String,
+        /// What it names.
+        pub cid: CidText,
+        /// The bytes behind it, as its owner counts them.
+        #[schemars(with = "u64")]
+        pub size: Bytes,
+        /// Whether all of it is here.
+        pub held: bool,
     }
 
     /// A root that this node keeps.
@@ -179,12 +203,22 @@ results! {
         pub size: Bytes,
         /// The names inside.
         pub keys: Vec<String>,
+        /// The same names with what is behind them.
+        pub entries: Vec<HeldEntry>,
+        /// Whether everything below the root is here.
+        pub complete: bool,
         /// Whether it is never evicted.
         pub pinned: bool,
         /// How often it was used.
         pub frequency: u64,
         /// When it was last used, in seconds since 1970.
         pub last_used_s: u64,
+        /// The bytes that were sent to peers.
+        #[schemars(with = "u64")]
+        pub served: Bytes,
+        /// What peers paid for them.
+        #[schemars(with = "String")]
+        pub revenue_atto: AttoFil,
     }
 
     /// Whether a root is evicted.
@@ -200,6 +234,73 @@ results! {
         /// The bytes.
         #[schemars(with = "u64")]
         pub freed: Bytes,
+        /// What was read and found good, where that was asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub verified: Option<Verified>,
+    }
+
+    /// What a check of every block has read. Damage to a block in use is an error instead.
+    pub struct Verified {
+        /// The blocks in use, all of them good.
+        pub blocks: u64,
+        /// The bytes read.
+        #[schemars(with = "u64")]
+        pub size: Bytes,
+        /// Damaged records that nothing needs; a compaction drops them.
+        pub damaged_unused: u64,
+    }
+
+    /// How full the store is and how well it chooses what stays.
+    pub struct StoreFigures {
+        /// What it takes on the disk.
+        #[schemars(with = "u64")]
+        pub used: Bytes,
+        /// What of it is alive.
+        #[schemars(with = "u64")]
+        pub live: Bytes,
+        /// What a compaction would give back now.
+        #[schemars(with = "u64")]
+        pub reclaimable: Bytes,
+        /// What is kept free for content on its way in.
+        #[schemars(with = "u64")]
+        pub reserved: Bytes,
+        /// What it may take.
+        #[schemars(with = "u64")]
+        pub capacity: Bytes,
+        /// Down to where an eviction goes.
+        #[schemars(with = "u64")]
+        pub low: Bytes,
+        /// What pinned roots take.
+        #[schemars(with = "u64")]
+        pub pinned: Bytes,
+        /// How many roots there are.
+        pub refs: u64,
+        /// How many of them are pinned.
+        pub pinned_refs: u64,
+        /// How many blocks there are.
+        pub blocks: u64,
+        /// Who chooses what goes.
+        pub policy: String,
+        /// Of so many roots one is in the sample that policies are compared on.
+        pub sampled_one_in: u64,
+        /// How the policy that chooses does on it since the start.
+        pub sampled: Shadow,
+        /// How each policy would have done alone.
+        pub shadows: Vec<Shadow>,
+    }
+
+    /// How a policy does on a sample of the uses, without choosing anything.
+    pub struct Shadow {
+        /// The policy.
+        pub policy: String,
+        /// The uses it saw.
+        pub requests: u64,
+        /// The uses that found the root here.
+        pub hits: u64,
+        /// The share of uses that found the root here.
+        pub hit_ratio: f64,
+        /// The share of bytes used that were here.
+        pub byte_hit_ratio: f64,
     }
 
     /// A connected node.

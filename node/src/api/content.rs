@@ -3,15 +3,16 @@
 use pop_dag::{Cid, What};
 use pop_rpc::{
     CommitParams, Committed, DispatchParams, Error, ErrorCode, ExportParams, Exported, Freed, GcParams,
-    GetParams, Got, ImportParams, Imported, Pinned, Put, PutParams, RefEntry, Reporter, Result, RootParams,
-    Scope, Source, TxStatus,
+    GetParams, Got, ImportParams, Imported, Pinned, Put, PutParams, RefEntry, Replication, Reporter, Result,
+    RootParams, Scope, Source, StoreFigures, TxStatus,
 };
 use pop_store::Store;
 use pop_units::AttoFil;
 
 use super::peers::parse_peer;
+use crate::content::archive::Version;
 use crate::content::{
-    Watched, archive, commit as committing, get as getting, put as putting, remove as removing,
+    Watched, archive, commit as committing, get as getting, listing, put as putting, remove as removing,
 };
 use crate::fault::Fault;
 use crate::node::Node;
@@ -33,15 +34,11 @@ pub(super) async fn status(node: &Node) -> Result<TxStatus> {
 
 pub(super) async fn list(node: &Node) -> Result<Vec<RefEntry>> {
     let refs = blocking(node, |store| store.refs().map_err(Fault::fault)).await?;
-    let entry = |found: pop_store::Ref| RefEntry {
-        root: found.root.into(),
-        size: found.size,
-        keys: found.keys.into_iter().map(|key| key.name).collect(),
-        pinned: found.pinned,
-        frequency: found.frequency,
-        last_used_s: found.last_used,
-    };
-    Ok(refs.into_iter().map(entry).collect())
+    Ok(refs.into_iter().map(listing::entry).collect())
+}
+
+pub(super) async fn store(node: &Node) -> Result<StoreFigures> {
+    blocking(node, |store| Ok(listing::figures(store.figures()))).await
 }
 
 pub(super) async fn set_pinned(node: &Node, params: RootParams, pinned: bool) -> Result<Pinned> {
@@ -54,14 +51,24 @@ pub(super) async fn rm(node: &Node, params: RootParams) -> Result<Freed> {
     let trade = node.trade.clone();
     let work = move |store: &Store| removing::remove(store, &params.root.0, &|name| trade.is_busy(name));
     let freed = blocking(node, work).await?;
-    Ok(Freed { freed })
+    Ok(Freed { freed, verified: None })
 }
 
-pub(super) async fn gc(node: &Node, params: GcParams) -> Result<Freed> {
+pub(super) async fn gc(node: &Node, params: GcParams, progress: Reporter) -> Result<Freed> {
+    if params.verify && params.dry_run {
+        let message = "a check changes the store where it finds damage, a dry run nothing";
+        return Err(Error::new(ErrorCode::Usage, message).with_hint("ask for one of them"));
+    }
     let trade = node.trade.clone();
-    let work = move |store: &Store| removing::reclaim(store, params.dry_run, &|name| trade.is_busy(name));
-    let freed = blocking(node, work).await?;
-    Ok(Freed { freed })
+    let cancel = Cancel::default();
+    let _left = cancel.on_drop();
+    blocking(node, move |store| {
+        let verified = params.verify.then(|| removing::verify(store, &cancel, &progress));
+        // Room is given back whatever the check says; what it says is told after.
+        let freed = removing::reclaim(store, params.dry_run, &|name| trade.is_busy(name))?;
+        Ok(Freed { freed, verified: verified.transpose()? })
+    })
+    .await
 }
 
 pub(super) async fn put(node: &Node, params: PutParams, progress: Reporter) -> Result<Put> {
@@ -78,38 +85,31 @@ pub(super) async fn put(node: &Node, params: PutParams, progress: Reporter) -> R
 }
 
 pub(super) async fn commit(node: &Node, params: CommitParams, progress: Reporter) -> Result<Committed> {
-    let peers = parse_peers(&params.peers)?;
-    let pin = params.pin;
+    let options = options(&params.terms())?;
     let turn = node.tx.clone().lock_owned().await;
     let (root, size) = blocking(node, move |store| {
         let _turn = turn;
-        committing::commit(store, pin)
+        committing::commit(store, params.pin)
     })
     .await?;
-    let options = DispatchOptions {
-        factor: params.cache_rf,
-        peers,
-        attempts: params.attempts,
-        backoff: params.backoff.as_duration(),
-    };
     replicate(node, root, size, options, &progress).await
 }
 
 pub(super) async fn dispatch(node: &Node, params: DispatchParams, progress: Reporter) -> Result<Committed> {
-    let peers = parse_peers(&params.peers)?;
+    let options = options(&params.terms())?;
     let root = params.root.0;
     let size = blocking(node, move |store| committing::counted(store, &root)).await?;
-    let options = DispatchOptions {
-        factor: params.cache_rf,
-        peers,
-        attempts: params.attempts,
-        backoff: params.backoff.as_duration(),
-    };
     replicate(node, root, size, options, &progress).await
 }
 
-fn parse_peers(texts: &[String]) -> Result<Vec<libp2p::PeerId>> {
-    texts.iter().map(|text| parse_peer(text)).collect()
+/// Reads the terms of a replication.
+fn options(terms: &Replication) -> Result<DispatchOptions> {
+    Ok(DispatchOptions {
+        factor: terms.cache_rf,
+        peers: terms.peers.iter().map(|text| parse_peer(text)).collect::<Result<_>>()?,
+        attempts: terms.attempts,
+        backoff: terms.backoff.as_duration(),
+    })
 }
 
 /// Replicates; fewer copies than asked for are told, not hidden and not an error.
@@ -131,34 +131,39 @@ async fn replicate(
 
 pub(super) async fn import(node: &Node, params: ImportParams, progress: Reporter) -> Result<Imported> {
     absolute(&params.path)?;
-    let peers = parse_peers(&params.peers)?;
+    let options = options(&params.terms())?;
     let cancel = Cancel::default();
     let left = cancel.on_drop();
-    let (path, pin, reporter) = (params.path, params.pin, progress.clone());
-    let taken = blocking(node, move |store| archive::import(store, &path, pin, cancel, &reporter)).await?;
+    let ImportParams { path, partial, framed, pin, .. } = params;
+    let order = archive::ImportOrder { path, framed, pin, partial };
+    let reporter = progress.clone();
+    let taken = blocking(node, move |store| archive::import(store, &order, &cancel, &reporter)).await?;
     drop(left);
     let mut caches = Vec::new();
-    for root in &taken.roots {
-        let root = *root;
+    for root in taken.roots.iter().copied() {
         let size = blocking(node, move |store| committing::counted(store, &root)).await?;
-        let options = DispatchOptions {
-            factor: params.cache_rf,
-            peers: peers.clone(),
-            attempts: params.attempts,
-            backoff: params.backoff.as_duration(),
-        };
-        caches.extend(replicate(node, root, size, options, &progress).await?.caches);
+        caches.extend(replicate(node, root, size, options.clone(), &progress).await?.caches);
     }
-    let roots = taken.roots.into_iter().map(Into::into).collect();
-    Ok(Imported { roots, blocks: taken.blocks, size: taken.size, caches })
+    Ok(Imported {
+        missing: taken.missing.count,
+        missing_first: taken.missing.named(),
+        roots: taken.roots.into_iter().map(Into::into).collect(),
+        blocks: taken.blocks,
+        size: taken.size,
+        caches,
+    })
 }
 
 pub(super) async fn export(node: &Node, params: ExportParams, progress: Reporter) -> Result<Exported> {
     absolute(&params.output)?;
-    if params.car_version != 1 {
-        let message = format!("CAR version {} is not written", params.car_version);
-        return Err(Error::new(ErrorCode::Usage, message).with_hint("version 1 is; both versions are read"));
-    }
+    let version = match params.car_version {
+        1 => Version::V1,
+        2 => Version::V2,
+        other => {
+            let message = format!("CAR version {other} is not written");
+            return Err(Error::new(ErrorCode::Usage, message).with_hint("there are 1 and 2"));
+        }
+    };
     let what = match params.scope {
         Scope::Block => What::Block,
         Scope::Entity => What::Entity,
@@ -166,7 +171,13 @@ pub(super) async fn export(node: &Node, params: ExportParams, progress: Reporter
     };
     let cancel = Cancel::default();
     let _left = cancel.on_drop();
-    let order = archive::ExportOrder { target: params.cid, what, output: params.output };
+    let order = archive::ExportOrder {
+        target: params.cid,
+        what,
+        output: params.output,
+        version,
+        partial: params.partial,
+    };
     blocking(node, move |store| archive::export(store, order, &cancel, &progress)).await
 }
 
@@ -184,6 +195,9 @@ pub(super) async fn get(node: &Node, params: GetParams, progress: Reporter) -> R
     if let Some(output) = &params.output {
         absolute(output)?;
     }
+    // What is found here stays until it is written.
+    let root = params.cid.cid;
+    let _held = blocking(node, move |store| Ok(store.hold(&root))).await?;
     let target = params.cid.clone();
     let here = blocking(node, move |store| getting::is_here(store, &target)).await?;
     let mut got = match here {
@@ -193,14 +207,15 @@ pub(super) async fn get(node: &Node, params: GetParams, progress: Reporter) -> R
     let (target, output) = (params.cid, params.output);
     let cancel = Cancel::default();
     let _left = cancel.on_drop();
-    let (cid, size) = blocking(node, move |store| {
-        if let Some(output) = &output {
-            getting::write(&Watched { store, cancel: &cancel }, &target, output, &progress)?;
-        }
-        getting::describe(store, &target)
+    let (cid, size, left_out) = blocking(node, move |store| {
+        let left_out = match &output {
+            Some(output) => getting::write(&Watched { store, cancel: &cancel }, &target, output, &progress)?,
+            None => 0,
+        };
+        getting::describe(store, &target).map(|(cid, size)| (cid, size, left_out))
     })
     .await?;
-    (got.cid, got.size) = (cid.into(), size);
+    (got.cid, got.size, got.left_out) = (cid.into(), size, left_out);
     Ok(got)
 }
 
@@ -220,6 +235,7 @@ async fn local(node: &Node, params: &GetParams) -> Result<Got> {
         vouchers: 0,
         routing_s: 0.0,
         transfer_s: 0.0,
+        left_out: 0,
     })
 }
 
@@ -250,5 +266,6 @@ async fn network(node: &Node, params: &GetParams, progress: &Reporter) -> Result
         vouchers: fetched.vouchers,
         routing_s: fetched.routing.as_secs_f64(),
         transfer_s: fetched.transfer.as_secs_f64(),
+        left_out: 0,
     })
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use multiaddr::Multiaddr;
+use pop_evict::Choice;
 use pop_units::{AttoFil, Bytes, PricePerByte, Span};
 
 /// A value with a text form. Empty text means "not chosen" where that is allowed.
@@ -83,7 +84,7 @@ macro_rules! plain {
     )* };
 }
 
-plain!(PricePerByte, Span, ChainChoice, LogLevel, LogFormat);
+plain!(Choice, Percent, PricePerByte, Span, ChainChoice, LogLevel, LogFormat);
 
 impl Setting for Bytes {
     fn read(text: &str) -> Result<Self, String> {
@@ -121,6 +122,35 @@ impl FromStr for Rate {
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/s", self.0.write())
+    }
+}
+
+/// A part of a whole that is at least half of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Percent(u8);
+
+impl Percent {
+    /// Returns the number before the sign.
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+}
+
+impl FromStr for Percent {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let number = text.strip_suffix('%').unwrap_or(text).trim_end();
+        match number.parse() {
+            Ok(percent @ 50..=100) => Ok(Self(percent)),
+            Ok(_) | Err(_) => Err(format!("{text:?} is no part; write it like 95%, from 50% to 100%")),
+        }
+    }
+}
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", self.0)
     }
 }
 

@@ -33,6 +33,25 @@ fn defaults_are_those_of_the_contract() {
     assert_eq!(config.chain, ChainChoice::Local);
     assert_eq!(config.regions, ["Global"]);
     assert_eq!(config.max_spend_per_day, None);
+    assert_eq!((config.eviction, config.low_watermark.get()), (pop_evict::Choice::Aged, 95));
+}
+
+#[test]
+fn eviction_and_its_watermark_are_read_from_every_layer() {
+    let config =
+        read("eviction = \"s3-fifo\"\nlow_watermark = 90", &[("POP_EVICTION", "sieve")], &[]).unwrap();
+    assert_eq!((config.eviction, config.low_watermark.get()), (pop_evict::Choice::Sieve, 90));
+    let config = read("", &[], &[("low_watermark", "98%")]).unwrap();
+    assert_eq!(config.low_watermark.to_string(), "98%");
+    for (key, value) in [
+        ("eviction", "random"),
+        ("low_watermark", "49%"),
+        ("low_watermark", "101"),
+        ("low_watermark", "half"),
+    ] {
+        let error = read("", &[], &[(key, value)]).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{key} (flag): {value:?}")), "{error}");
+    }
 }
 
 #[test]

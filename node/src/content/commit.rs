@@ -41,6 +41,6 @@ pub(crate) fn finish_interrupted(store: &Store) -> Result<(), Error> {
 
 /// Returns the bytes that count for a root that is here. Blocks.
 pub(crate) fn counted(store: &Store, root: &Cid) -> Result<Bytes, Error> {
-    let found = store.ref_of(root).map_err(Fault::fault)?;
+    let found = store.brief(root).map_err(Fault::fault)?;
     found.map(|found| found.size).ok_or_else(|| pop_store::Error::NoRef { root: *root }.fault())
 }

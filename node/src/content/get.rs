@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use pop_dag::unixfs::{self, EntryKind, Resolved, TreeOptions};
+use pop_dag::unixfs::{self, EntryKind, Outside, Resolved, TreeOptions};
 use pop_dag::walk::Walk;
 use pop_dag::{BlockSource, Cid, Scope, What, is_leaf};
 use pop_rpc::{CidPath, Error, ErrorCode, Reporter};
@@ -74,13 +74,14 @@ fn content_size(store: &Store, dir: &Cid) -> Result<Bytes, Error> {
     Ok(sum)
 }
 
-/// Writes what the path leads to as a file or a tree. Blocks.
+/// Writes what the path leads to as a file or a tree; returns how many symlinks are left out because they could lead
+/// outside. Blocks.
 pub(crate) fn write(
     store: &dyn BlockSource,
     target: &CidPath,
     output: &Path,
     progress: &Reporter,
-) -> Result<(), Error> {
+) -> Result<u64, Error> {
     let resolved = unixfs::resolve(&target.cid, &target.path, store).map_err(Fault::fault)?;
     let mut done = Bytes::ZERO;
     let mut on_piece = |size| {
@@ -89,9 +90,15 @@ pub(crate) fn write(
     };
     match resolved.kind {
         EntryKind::Directory | EntryKind::Symlink => {
-            let options = TreeOptions { overwrite: true, ..TreeOptions::default() };
-            unixfs::write_tree(&resolved.cid, store, output, &options, &mut on_piece)
-                .map_err(Fault::fault)?;
+            let options =
+                TreeOptions { overwrite: true, outside: Outside::LeaveOut, ..TreeOptions::default() };
+            let tree = unixfs::write_tree(&resolved.cid, store, output, &options, &mut on_piece);
+            let tree = tree.map_err(Fault::fault)?;
+            for (link, target) in tree.left_out_first {
+                let note = format!("left out: {} leads outside, to {target:?}", link.display());
+                progress.note("write", note);
+            }
+            return Ok(tree.left_out);
         }
         EntryKind::File | EntryKind::Raw => {
             let draft = Draft::create(output)?;
@@ -109,7 +116,7 @@ pub(crate) fn write(
             draft.keep()?;
         }
     }
-    Ok(())
+    Ok(0)
 }
 
 /// A file under a temporary name beside its own; it takes its name only when it is whole.

@@ -4,31 +4,19 @@
 
 pub(crate) mod archive;
 pub(crate) mod commit;
+mod framed;
 pub(crate) mod get;
+pub(crate) mod listing;
 pub(crate) mod open_tx;
+mod pipe;
 pub(crate) mod put;
 pub(crate) mod remove;
 
-use pop_dag::{Block, BlockSink, BlockSource, Buf, Cid, SinkError, SourceError};
+use pop_dag::{BlockSource, Buf, Cid, SourceError};
 use pop_store::{Staging, Store};
 
 use crate::fault::Cancelled;
 use crate::pool::Cancel;
-
-/// Puts blocks into a staging until its caller goes away.
-struct StagingSink {
-    staging: Staging,
-    cancel: Cancel,
-}
-
-impl BlockSink for StagingSink {
-    fn accept(&mut self, block: Block) -> Result<(), SinkError> {
-        if self.cancel.is_cancelled() {
-            return Err(SinkError::new(Cancelled));
-        }
-        self.staging.put(&block).map_err(SinkError::new)
-    }
-}
 
 /// Returns the seconds since 1970, zero for a clock that stands before it.
 pub(crate) fn unix_seconds() -> u64 {

@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use pop_dag::SinkError;
 use pop_dag::unixfs::{Chunker, ChunkerError, Layout as DagLayout, Profile, Rules, add_path};
+use pop_dag::{BlockSink, SinkError};
 use pop_rpc::{Codec, Entry, Error, ErrorCode, Layout, Put, PutParams, Reporter, TxStatus};
 use pop_store::{Staging, Store};
 use pop_units::Bytes;
 
-use super::StagingSink;
 use super::open_tx::{Named, OpenTx, STAGING};
+use super::pipe;
 use crate::fault::{Cancelled, Fault, file};
 use crate::pool::Cancel;
 
@@ -101,7 +101,10 @@ impl Order {
 
     /// Reads every path into a staging.
     fn read_in(&self, staging: &Staging, cancel: &Cancel, progress: &Reporter) -> Result<Vec<Named>, Error> {
-        let mut sink = StagingSink { staging: staging.clone(), cancel: cancel.clone() };
+        pipe::staged(staging, cancel, |sink| self.add_all(sink, progress))
+    }
+
+    fn add_all(&self, sink: &mut dyn BlockSink, progress: &Reporter) -> Result<Vec<Named>, Error> {
         let mut added: Vec<Named> = Vec::new();
         let total = self.paths.iter().map(|path| known_size(path)).sum::<Option<u64>>();
         let mut done = Bytes::ZERO;
@@ -115,7 +118,7 @@ impl Order {
                 done = done.saturating_add(size);
                 progress.report("read", done.get(), total);
             };
-            let made = add_path(path, &self.rules, &mut sink, &mut on_chunk).map_err(Fault::fault)?;
+            let made = add_path(path, &self.rules, &mut *sink, &mut on_chunk).map_err(Fault::fault)?;
             added.push(Named { key, cid: made.cid, size: made.size, tsize: made.tsize });
         }
         Ok(added)

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use pop_rpc::{CidPath, CidText, CommitParams};
+use pop_rpc::{CidPath, CidText};
 use pop_units::{AttoFil, PricePerByte, ReplicationFactor, Span};
 
 #[derive(Debug, Subcommand)]
@@ -26,6 +26,9 @@ pub(crate) enum Command {
         /// The file, or - for stdin
         #[arg(value_name = "FILE.car")]
         file: PathBuf,
+        /// Keep a CAR that lacks blocks, as far as it goes
+        #[arg(long)]
+        partial: bool,
         #[command(flatten)]
         replication: Replication,
     },
@@ -55,7 +58,12 @@ pub(crate) enum Command {
         /// Only tell what would be reclaimed
         #[arg(long)]
         dry_run: bool,
+        /// Read every block on the disk and check it
+        #[arg(long)]
+        verify: bool,
     },
+    /// Show how full the store is and how well it chooses what stays
+    Store,
 }
 
 /// Declares words of the command line for words of the contract.
@@ -84,7 +92,7 @@ words! {
         DagCbor
     }
     Layout {
-        /// What the profile says
+        /// What the profile says, or the kind of file with --chunker auto
         Auto,
         /// Every leaf at the same depth
         Balanced,
@@ -120,10 +128,10 @@ pub(crate) struct PutArgs {
     /// The import profile [default: unixfs-v1-2025]
     #[arg(long)]
     pub(crate) profile: Option<String>,
-    /// How files are cut: auto, size-N or buzhash
+    /// How files are cut: profile, size-N, buzhash, or auto by the kind of each file [default: profile]
     #[arg(long)]
     pub(crate) chunker: Option<String>,
-    /// The shape of the DAG
+    /// The shape of a file's DAG [default: auto]
     #[arg(long, value_enum)]
     pub(crate) layout: Option<Layout>,
 }
@@ -149,8 +157,8 @@ pub(crate) struct Replication {
 
 impl Replication {
     /// Returns the terms, with `default` copies when nobody says how many.
-    pub(crate) fn params(&self, default: u8) -> CommitParams {
-        CommitParams {
+    pub(crate) fn terms(&self, default: u8) -> pop_rpc::Replication {
+        pop_rpc::Replication {
             cache_rf: ReplicationFactor::new(self.cache_rf.unwrap_or(default)),
             peers: self.peers.iter().filter(|peer| !peer.is_empty()).cloned().collect(),
             attempts: self.attempts,
@@ -164,7 +172,7 @@ impl Replication {
 pub(crate) struct ExportArgs {
     /// What to export: CID or CID/path
     pub(crate) cid: CidPath,
-    /// The file to write, or - for stdout [default: CID.car]
+    /// The file to write, or - for stdout [default: CID.car, or NAME.car for a path]
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// 1 or 2
@@ -173,6 +181,9 @@ pub(crate) struct ExportArgs {
     /// How much of the DAG [default: all]
     #[arg(long, value_enum)]
     pub(crate) scope: Option<Scope>,
+    /// Leave out what is not here
+    #[arg(long)]
+    pub(crate) partial: bool,
 }
 
 #[derive(Debug, Args)]

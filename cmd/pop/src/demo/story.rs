@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use pop_rpc::{
     AddressParams, ChainAdvanceParams, ChannelParams, CidPath, CidText, Client, CommitParams, Direction,
-    Error, ErrorCode, GetParams, Got, NoParams, PaySubmitParams, PingParams, Pong, PutParams,
+    Error, ErrorCode, GetParams, Got, NoParams, PaySubmitParams, PingParams, Pong, PutParams, Replication,
     WalletPayParams, Watch,
 };
 use pop_units::{AttoFil, Bytes, PricePerByte, ReplicationFactor, Span};
@@ -150,13 +150,13 @@ impl Story<'_> {
             &format!("{size} on A, {}, root {}", speed(size, took.as_secs_f64()), put.root),
         );
         let began = Instant::now();
-        let params = CommitParams {
+        let params = CommitParams::new(Replication {
             cache_rf: ReplicationFactor::new(1),
             peers: vec![self.nodes.b.peer_id.clone()],
             attempts: 3,
             backoff: Span::new(Duration::from_secs(1)),
             pin: true,
-        };
+        });
         let committed = self.follow(a.commit(params).await?).await?;
         let took = began.elapsed();
         let cached: Vec<_> = committed.caches.into_iter().map(|cache| cache.peer).collect();

@@ -133,6 +133,11 @@ impl Pop {
         answer(self.command(args).stdin(Stdio::null()).output().unwrap())
     }
 
+    /// Runs a command of the CLI to its end, with a program's output as its input.
+    pub(crate) fn json_from(&self, source: Stdio, args: &[&str]) -> Answer {
+        answer(self.command(args).stdin(source).output().unwrap())
+    }
+
     /// Starts a command of the CLI without waiting for its end.
     pub(crate) fn spawn(&self, args: &[&str]) -> Running {
         let mut command = self.command(args);

@@ -169,6 +169,6 @@ fn price_above_the_ceiling_and_empty_wallet_are_refused() {
     assert_eq!(buyer.json(&["pay", "list"]).done().as_array().unwrap().len(), 0);
 }
 
-fn testdata(name: &str) -> String {
+pub(super) fn testdata(name: &str) -> String {
     format!("{}/../../testdata/{name}", env!("CARGO_MANIFEST_DIR"))
 }

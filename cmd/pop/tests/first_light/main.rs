@@ -7,4 +7,5 @@
 
 mod fleet;
 mod harm;
+mod keeping;
 mod market;

@@ -39,7 +39,7 @@ struct Shared(Arc<Stub>);
 impl Api for Shared {
     silent! {
         ping: PingParams => Pong, off: OffParams => Stopped, list: NoParams => Vec<RefEntry>,
-        pin: RootParams => Pinned, unpin: RootParams => Pinned, rm: RootParams => Freed, gc: GcParams => Freed,
+        pin: RootParams => Pinned, unpin: RootParams => Pinned, rm: RootParams => Freed, store: NoParams => StoreFigures,
         peers: NoParams => Vec<PeerEntry>, wallet_new: WalletNewParams => Address,
         wallet_list: NoParams => Vec<KeyEntry>, wallet_default: AddressParams => Address,
         wallet_balance: AddressParams => Balance, wallet_import: WalletImportParams => Address,
@@ -77,6 +77,10 @@ impl Api for Shared {
 
     async fn export(&self, _: ExportParams, _: Reporter) -> Result<Exported> {
         Err(Error::new(ErrorCode::NotFound, "export"))
+    }
+
+    async fn gc(&self, _: GcParams, _: Reporter) -> Result<Freed> {
+        Err(Error::new(ErrorCode::Storage, "gc"))
     }
 
     async fn get(&self, _: GetParams, _: Reporter) -> Result<Got> {

@@ -59,6 +59,8 @@ pub fn add_content(
             Some(class) => class,
             None => {
                 let most = u64::try_from(sniff::HEAD).unwrap_or(u64::MAX);
+                // At once, as reading into no room at all starts with a few bytes.
+                head.reserve_exact(sniff::HEAD);
                 (&mut *reader).take(most).read_to_end(&mut head).map_err(ImportError::Read)?;
                 sniff::by_content(&head)
             }

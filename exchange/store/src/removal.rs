@@ -20,7 +20,11 @@ use crate::store::Inner;
 /// Releasing a large DAG lets writers in between after this many blocks.
 const RELEASE_STEP: usize = 256;
 /// Dropping a large ref lets commits in between after this many blocks: some milliseconds.
+#[cfg(not(test))]
 const OPS_STEP: usize = 16 * RELEASE_STEP;
+/// So that tests with small DAGs come in between.
+#[cfg(test)]
+const OPS_STEP: usize = 2;
 
 /// A ref whose row is gone and whose blocks are still counted.
 pub(crate) struct Fallen {

@@ -2,9 +2,13 @@
 //!
 //! The capacity is what segment files may take. A slack of one segment and a sixty-fourth of the capacity is
 //! kept free of new blocks, because survivors of a compaction lie there twice for a moment, and tombstones
-//! must not wait for room. What a compaction moves is bounded: it takes segments that are mostly dead only,
-//! so that it moves at most what it frees, and as long as there are none, more is evicted. Only where
-//! nothing may be evicted are fuller segments compacted.
+//! must not wait for room. What compaction moves is bounded: it takes segments that are dead to more than a
+//! third, so that it moves at most twice what it frees, and as long as there are none, more is evicted. Only
+//! where nothing may be evicted are fuller segments compacted.
+//!
+//! The third is measured, with four fetches at a time that mix in the segments, and uses by Zipf's law: at a
+//! half, a third, a quarter and a sixth, 57, 75, 84 and 89 % of the capacity are in use, and compaction moves
+//! 26, 54, 84 and 99 % of what is written. One fetch after the other uses 89 % and moves 12 % at a third.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,10 +16,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use cid::Cid;
 use pop_units::Bytes;
 
-use crate::compact::{EIGHTH, HALF};
+use crate::compact::{EIGHTH, THIRD};
 use crate::error::{Error, Limit};
 use crate::hold::Held;
 use crate::log::{Log, Writer};
+use crate::refs;
 use crate::store::{Inner, Options, Store};
 
 /// Without an eviction to gain from, a call compacts this many segments at most; the next goes on from there.
@@ -23,6 +28,8 @@ const STEPS: u32 = 4;
 /// Records take a little more than their blocks: 64 bytes and a long name for each. Content of blocks under
 /// 16 KiB needs more, which is found when it is put.
 const OVERHEAD: u64 = 256;
+/// What a record has beside its block at most: header, the rest of a long multihash, padding.
+const RECORD_MORE: u64 = 64 + 88 + 8;
 /// A put whose room others take tries again this often.
 pub(crate) const TRIES: u32 = 8;
 
@@ -169,10 +176,30 @@ impl Inner {
         Bytes::new(self.log.sizes().soft).saturating_sub(stays)
     }
 
+    /// Returns whether so much could be free if all went that may go now. Estimated from above: what is
+    /// evicted for nothing would be a loss.
+    fn could_free(&self, need: u64) -> Result<bool, Error> {
+        let mut movable = self.cache.lock().totals.cached.get();
+        for id in self.spared() {
+            let root = Cid::try_from(id.as_slice()).ok();
+            let brief = root.map(|root| refs::load_bare(&self.state, &root)).transpose()?.flatten();
+            let held = brief.filter(|brief| !brief.pinned).map_or(0, |brief| brief.size.get());
+            movable = movable.saturating_sub(held);
+        }
+        // What goes takes its headers along.
+        let headers = self.index.count().saturating_mul(RECORD_MORE);
+        let stays = self.log.live().saturating_sub(movable).saturating_sub(headers);
+        let taken = stays.saturating_add(self.log.reserved().get());
+        Ok(self.log.sizes().soft.saturating_sub(taken) >= need)
+    }
+
     /// Makes room on the disk until `is_enough`, which may take what it finds. Returns whether it was.
     pub(crate) fn make_room(&self, need: u64, is_enough: &dyn Fn() -> bool) -> Result<bool, Error> {
         // Whoever waits here may find that another made room for it too.
         let _eviction = self.eviction.lock();
+        if !is_enough() && !self.could_free(need)? {
+            return Ok(false);
+        }
         let goal = need.saturating_add(self.log.sizes().margin(self.most_room().get()));
         let (mut full_steps, mut evicted) = (0, false);
         loop {
@@ -180,7 +207,7 @@ impl Inner {
             if (!evicted || self.log.room() >= goal) && is_enough() {
                 return Ok(true);
             }
-            if self.compact_within(HALF)? {
+            if self.compact_within(THIRD)? {
                 continue;
             }
             let short = goal.saturating_sub(self.log.room());
@@ -191,7 +218,8 @@ impl Inner {
             if is_enough() {
                 return Ok(true);
             }
-            if full_steps == STEPS || !self.compact_within(EIGHTH)? {
+            let would_do = self.log.room().saturating_add(self.log.gain(EIGHTH)) >= need;
+            if full_steps == STEPS || !would_do || !self.compact_within(EIGHTH)? {
                 return Ok(false);
             }
             full_steps += 1;

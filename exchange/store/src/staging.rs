@@ -182,7 +182,7 @@ impl Staging {
             }
             let left = || self.staged.claim.lock().as_ref().map_or(0, |claim| claim.left());
             let fits = || self.inner.log.room().saturating_add(left()) >= span;
-            if !self.inner.make_room(span, &fits)? {
+            if !self.inner.make_room(span.saturating_sub(left()), &fits)? {
                 break;
             }
             outcome = self.put_draft(&key, &draft);

@@ -107,7 +107,9 @@ impl Inner {
                 (Some(_), true) => verified.sound = verified.sound.saturating_add(1),
                 (Some(entry), false) => suspects.push((found.multihash.clone().into(), entry)),
                 (None, true) => verified.dead = verified.dead.saturating_add(1),
-                (None, false) => strays.extend([found.offset]),
+                // What was cut off meanwhile is no damage.
+                (None, false) if found.offset < segment.len() => strays.extend([found.offset]),
+                (None, false) => {}
             }
             if entry.is_some() {
                 met.insert(found.offset);
@@ -158,6 +160,17 @@ impl Inner {
         let _eviction = self.eviction.lock();
         let _ops = self.ops.lock();
         self.check_open()?;
+        // After the first block is dropped a fault leaves counts that only a rebuild puts right.
+        let lost = self.drop_all_damaged(suspects);
+        if lost.is_err() {
+            self.index.doubt();
+        }
+        let mut damaged: Vec<Damage> = lost?.into_values().collect();
+        damaged.sort_by_key(|damage| (damage.segment, damage.offset));
+        Ok(damaged)
+    }
+
+    fn drop_all_damaged(&self, suspects: Vec<Suspect>) -> Result<HashMap<Key, Damage>, Error> {
         let mut lost: HashMap<Key, Damage> = HashMap::new();
         for (key, entry) in suspects {
             if self.drop_if_damaged(&key, &entry)? {
@@ -166,7 +179,7 @@ impl Inner {
             }
         }
         if lost.is_empty() {
-            return Ok(Vec::new());
+            return Ok(lost);
         }
         for staged in self.stagings.lock().values() {
             staged.lose(lost.keys());
@@ -174,14 +187,8 @@ impl Inner {
         // The tombstones come first: with a row that says incomplete and a block that a rebuild finds in a
         // hint, the ref would be complete again.
         self.log.sync()?;
-        let recounted = self.recount_refs(&mut lost);
-        if recounted.is_err() {
-            self.index.doubt();
-        }
-        recounted?;
-        let mut damaged: Vec<Damage> = lost.into_values().collect();
-        damaged.sort_by_key(|damage| (damage.segment, damage.offset));
-        Ok(damaged)
+        self.recount_refs(&mut lost)?;
+        Ok(lost)
     }
 
     /// Looks once more, now that nothing moves, and takes the block out of the index if it is damaged.

@@ -87,6 +87,35 @@ fn a_lost_or_foreign_index_is_rebuilt() {
     }
 }
 
+/// What rots after an orderly stop may only be met by the call that needs it. That call fails, and the next
+/// start builds the index anew.
+#[test]
+fn an_index_that_rots_is_rebuilt_by_the_start_after_it_was_noticed() {
+    let repo = tempfile::tempdir().unwrap();
+    let leaves: Vec<Block> = (0..3000).map(|n| leaf(n, 20)).collect();
+    let links: Vec<&Block> = leaves.iter().collect();
+    let root = node(&links);
+    {
+        let store = Store::open(repo.path(), crate::Options::default()).unwrap();
+        commit(&store, &[&[&root], &links[..]].concat());
+        store.close().unwrap();
+    }
+    let db = repo.path().join("blocks/index/db");
+    let len = fs::metadata(&db).unwrap().len();
+    for at in (0..8).map(|eighth| len / 8 * eighth) {
+        let file = fs::File::options().write(true).open(&db).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &[0xa5; 5000], at).unwrap();
+        let store = Store::open(repo.path(), crate::Options::default()).unwrap();
+        let all = links.iter().all(|leaf| store.get(leaf.cid()).is_ok_and(|data| data.is_some()));
+        let _ = store.close();
+        drop(store);
+        let store = Store::open(repo.path(), crate::Options::default()).unwrap();
+        assert!(all || store.report().rebuilt, "at {at} of {len}");
+        assert!(holds(&store, &links), "at {at} of {len}");
+        store.close().unwrap();
+    }
+}
+
 #[test]
 fn an_index_of_another_moment_is_not_trusted() {
     let repo = tempfile::tempdir().unwrap();

@@ -28,6 +28,7 @@ use super::shared::{Handles, Policy, Shared};
 use super::*;
 use crate::net::{self, NetConfig, NetEvent, Stream};
 
+mod cache;
 mod deals;
 mod hostile;
 mod money;
@@ -140,6 +141,8 @@ struct Setup {
     spend: Option<AttoFil>,
     protocols: Vec<String>,
     bank: Arc<Bank>,
+    /// What blocks may take on the disk, and of what size their files are.
+    disk: (Bytes, Bytes),
     /// Real money instead of the bank's.
     wallet: Option<Wallet>,
 }
@@ -155,8 +158,16 @@ impl Default for Setup {
             spend: None,
             protocols: protocols(),
             bank: Arc::default(),
+            disk: (Bytes::new(u64::MAX), Bytes::new(16 * MIB)),
             wallet: None,
         }
+    }
+}
+
+impl Setup {
+    fn options(&self) -> Options {
+        let (capacity, segment_size) = self.disk;
+        Options { capacity, segment_size, ..Options::default() }
     }
 }
 
@@ -165,7 +176,7 @@ struct Node {
     trade: Trade,
     events: Option<mpsc::Receiver<NetEvent>>,
     stop: CancellationToken,
-    _dir: TempDir,
+    dir: Option<TempDir>,
 }
 
 impl Drop for Node {
@@ -185,6 +196,39 @@ impl Node {
 
     /// A node whose events the test handles.
     fn idle(setup: Setup) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), setup.options()).unwrap();
+        Self::on(dir, store, setup)
+    }
+
+    /// Stops in order, and serves its peers again from the same directory, under another name.
+    async fn restart(mut self, setup: Setup) -> Self {
+        let dir = self.dir.take().unwrap();
+        self.stop.cancel();
+        self.shared.tasks.close();
+        within(self.shared.tasks.wait()).await;
+        self.shared.store.close().unwrap();
+        drop(self);
+        let reopened = async {
+            loop {
+                match Store::open(dir.path(), setup.options()) {
+                    Ok(store) => break store,
+                    // Tasks of before still let go of it.
+                    Err(pop_store::OpenError::InUse { .. }) => {
+                        tokio::time::sleep(Duration::from_millis(5)).await
+                    }
+                    Err(other) => panic!("{other}"),
+                }
+            }
+        };
+        let store = within(reopened).await;
+        let mut node = Self::on(dir, store, setup);
+        let events = node.events.take().unwrap();
+        tokio::spawn(serve_peers(Arc::clone(&node.shared), events));
+        node
+    }
+
+    fn on(dir: TempDir, store: Store, setup: Setup) -> Self {
         let key = Keypair::generate_ed25519();
         let mut config = NetConfig::new(key.clone());
         config.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
@@ -194,9 +238,6 @@ impl Node {
         let stop = CancellationToken::new();
         let (net, events, run) = net::start(config, stop.clone()).unwrap();
         tokio::spawn(run);
-        let dir = tempfile::tempdir().unwrap();
-        let options = Options { segment_size: Bytes::new(16 * MIB), ..Options::default() };
-        let store = Store::open(dir.path(), options).unwrap();
         let Setup { price, chain, region, quota, funds, spend, bank, wallet, .. } = setup;
         let purse: Arc<dyn Purse> = match wallet {
             Some(wallet) => Arc::new(WalletPurse::new(wallet)),
@@ -206,7 +247,7 @@ impl Node {
         let policy = Policy { regions: vec![region.to_owned()], price, max_spend_per_day: spend, quota };
         let shared = Shared::new(handles, policy, stop.clone());
         let trade = Trade { shared: Arc::clone(&shared) };
-        Self { shared, trade, events: Some(events), stop, _dir: dir }
+        Self { shared, trade, events: Some(events), stop, dir: Some(dir) }
     }
 
     fn id(&self) -> PeerId {

@@ -182,6 +182,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn symlinks_that_lead_outside_are_left_out_and_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let (tree, copy) = (dir.path().join("tree"), dir.path().join("copy"));
+        fs::create_dir(&tree).unwrap();
+        fs::write(tree.join("a"), b"content").unwrap();
+        std::os::unix::fs::symlink("a", tree.join("inside")).unwrap();
+        std::os::unix::fs::symlink("../../etc/passwd", tree.join("outside")).unwrap();
+        let mut blocks = pop_dag::Memory::new();
+        let rules = unixfs::Rules::default();
+        let added = unixfs::add_path(&tree, &rules, &mut blocks, &mut |_| ()).unwrap();
+        let progress = Reporter::heard();
+        assert_eq!(write(&blocks, &added.cid.into(), &copy, &progress).unwrap(), 1);
+        assert_eq!(fs::read(copy.join("inside")).unwrap(), b"content");
+        assert!(fs::symlink_metadata(copy.join("outside")).is_err());
+        let notes: String =
+            std::iter::from_fn(|| progress.try_next()).filter_map(|report| report.note).collect();
+        assert!(notes.contains("outside") && notes.contains("../../etc/passwd"), "{notes}");
+    }
+
+    #[test]
     fn output_replaces_files_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
         let (file, link, socket) =

@@ -23,9 +23,15 @@ impl Driver {
             SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
                 self.on_closed(peer_id, connection_id, num_established);
             }
-            SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
-                if let Some(purpose) = self.dials.remove(&connection_id) {
-                    self.on_dial_failed(purpose, &error);
+            SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
+                match (self.dials.remove(&connection_id), peer_id) {
+                    // An address alone does not tell whose it is; with enough connections to that peer, one of them
+                    // does.
+                    (Some(Purpose::Asked(reply)), Some(peer)) if self.peers.contains_key(&peer) => {
+                        let _ = reply.send(Ok(peer));
+                    }
+                    (Some(purpose), _) => self.on_dial_failed(purpose, &error),
+                    (None, _) => {}
                 }
             }
             SwarmEvent::NewListenAddr { listener_id, address } => self.on_listening(listener_id, address),

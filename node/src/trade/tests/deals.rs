@@ -301,3 +301,16 @@ async fn speed() {
         println!("price {price}: {rate:.0} MiB/s, {} vouchers", fetched.vouchers);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_named_by_its_address_alone_can_be_asked_again_and_again() {
+    let (seller, buyer) = (Node::start(Setup::default()), Node::start(Setup::default()));
+    let named: Multiaddr = seller.address().await;
+    assert!(!named.to_string().contains("/p2p/"), "{named}");
+    for n in 0..9 {
+        let (root, _) = seller.add_file(1000, 201 + 2 * n);
+        let address = named.clone();
+        let fetched = buyer.fetch(root, |request| request.peers = vec![address]).await;
+        assert_eq!(fetched.unwrap().provider, seller.id(), "time {n}");
+    }
+}

@@ -156,6 +156,8 @@ impl<'a> Scan<'a> {
         let canonical = match (major, info) {
             // Only false, true, null and 64-bit floats that are numbers.
             (7, 20..=22) => true,
+            // Negative zero equals zero and is written as zero; a walk reads no floats and puts up with it.
+            (7, 27) if self.strict && argument == (-0.0f64).to_bits() => false,
             (7, 27) => f64::from_bits(argument).is_finite(),
             (7, _) => false,
             (6, _) => argument == LINK_TAG && info == 24,

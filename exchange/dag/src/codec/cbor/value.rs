@@ -68,6 +68,8 @@ fn put(out: &mut Vec<u8>, value: &Value, depth: u32) -> Result<(), EncodeError> 
         Value::Negative(below) => put_head(out, 1, *below),
         Value::Float(number) if !number.is_finite() => return Err(EncodeError::NotFinite),
         Value::Float(number) => {
+            // Equal values have one encoding: negative zero is written as zero.
+            let number = if *number == 0.0 { 0.0 } else { *number };
             out.push(0xfb);
             out.extend_from_slice(&number.to_be_bytes());
         }

@@ -61,16 +61,21 @@ fn relative(path: &str, root: &str) -> String {
 fn check_manifests(tree: &Tree) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for path in tree.ending("Cargo.toml").filter(|path| *path != "Cargo.toml") {
-        findings.extend(manifest::check_member(path, &tree.text(path)?.unwrap_or_default()));
+        let text = tree.text(path)?.unwrap_or_default();
+        if !manifest::is_workspace(&text) {
+            findings.extend(manifest::check_member(path, &text));
+        }
     }
-    match tree.text("Cargo.lock") {
-        Ok(text) => findings.extend(manifest::check_lock("Cargo.lock", &text.unwrap_or_default())),
-        Err(_) => findings.push(Finding::failure(
+    for path in tree.ending("Cargo.lock") {
+        findings.extend(manifest::check_lock(path, &tree.text(path)?.unwrap_or_default()));
+    }
+    if !tree.has("Cargo.lock") {
+        findings.push(Finding::failure(
             "Cargo.lock",
             "sources",
             "no lock file",
             "commit the one that `cargo check` writes",
-        )),
+        ));
     }
     Ok(findings)
 }

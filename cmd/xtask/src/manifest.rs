@@ -11,6 +11,11 @@ const UNWANTED: &[(&str, &str)] = &[
 
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
+/// Returns whether a manifest is the root of a workspace of its own, which has nothing to inherit from.
+pub(crate) fn is_workspace(text: &str) -> bool {
+    text.lines().any(|line| line.trim() == "[workspace]")
+}
+
 /// Checks a member's manifest: every dependency and package key that the workspace owns is inherited.
 pub(crate) fn check_member(path: &str, text: &str) -> Vec<Finding> {
     let mut section = String::new();
@@ -105,6 +110,12 @@ mod tests {
             .into_iter()
             .map(|finding| finding.place)
             .collect()
+    }
+
+    #[test]
+    fn workspace_of_its_own_is_told_from_a_member() {
+        assert!(is_workspace("[package]\nname = \"a\"\n\n[workspace]\n"));
+        assert!(!is_workspace("[package]\nversion.workspace = true\n[lints]\nworkspace = true\n"));
     }
 
     #[test]

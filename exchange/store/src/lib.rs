@@ -25,6 +25,9 @@ mod compact;
 mod error;
 mod evict;
 mod figures;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod group;
 mod hint;
 mod hold;

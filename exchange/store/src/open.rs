@@ -93,6 +93,7 @@ pub(crate) fn open(repo: &Path, options: &Options) -> Result<Inner, OpenError> {
         stagings,
         settling: Mutex::default(),
         holds: Holds::default(),
+        pledged: 0.into(),
         cache: Mutex::new(cache),
         index,
         state: opening.state,

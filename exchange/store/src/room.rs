@@ -105,6 +105,8 @@ impl Claim {
 pub struct Room {
     inner: Arc<Inner>,
     pub(crate) claim: Arc<Claim>,
+    /// The whole size, where only a step of it is kept.
+    pledged: u64,
     _held: Held,
 }
 
@@ -120,6 +122,7 @@ impl Drop for Room {
         let mut writer = self.inner.log.lock();
         let left = self.claim.take(&mut writer, u64::MAX);
         self.inner.log.unreserve(&mut writer, left);
+        self.inner.pledged.fetch_sub(self.pledged, Ordering::Relaxed);
     }
 }
 
@@ -137,35 +140,60 @@ impl Store {
     /// [`Error::TooLarge`] when it would not even fit with everything gone that may ever go by itself,
     /// [`Error::Full`] when it does not fit now; or the disk refuses.
     pub fn reserve(&self, root: &Cid, size: Bytes) -> Result<Room, Error> {
+        self.reserve_step(root, size, size)
+    }
+
+    /// Is [`Self::reserve`] for a size that a stranger states: whether all of it could fit is found out now,
+    /// but only `step` of it is kept and evicted for. What is put beyond evicts when it comes, so that a lie
+    /// costs no more of the cache than `step`.
+    ///
+    /// # Errors
+    /// As [`Self::reserve`]; [`Error::Full`] also when it does not fit beside what others were promised.
+    pub fn reserve_step(&self, root: &Cid, size: Bytes, step: Bytes) -> Result<Room, Error> {
         let inner = &self.inner;
         inner.check_open()?;
         let most = inner.most_room();
         if size > most {
             return Err(Error::TooLarge { size, capacity: most });
         }
-        let held = Held::new(inner, root);
+        let pledged = if size > step { size.get() } else { 0 };
+        inner.pledge(pledged, most.saturating_sub(size))?;
         let claim = Arc::new(Claim::default());
+        let room = Room { inner: inner.clone(), claim, pledged, _held: Held::new(inner, root) };
+        inner.claim(&room.claim, size.min(step), most)?;
+        Ok(room)
+    }
+}
+
+impl Inner {
+    /// Adds to what is promised, if that leaves all promises within `free`.
+    fn pledge(&self, size: u64, free: Bytes) -> Result<(), Error> {
+        let add = |before: u64| (before <= free.get()).then(|| before.saturating_add(size));
+        let pledged = self.pledged.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        pledged.map(drop).map_err(|before| Error::Full {
+            need: Bytes::new(before.saturating_add(size)),
+            free,
+            limit: Limit::Capacity,
+        })
+    }
+
+    /// Takes room into a claim, evicting what must go for it.
+    fn claim(&self, claim: &Claim, size: Bytes, most: Bytes) -> Result<(), Error> {
         let need = size.get().saturating_add(size.get() / OVERHEAD).min(most.get());
         let take = || {
-            let mut writer = inner.log.lock();
-            let is_taken = inner.log.reserve(&mut writer, need);
+            let mut writer = self.log.lock();
+            let is_taken = self.log.reserve(&mut writer, need);
             if is_taken {
                 claim.put(&mut writer, need);
             }
             is_taken
         };
-        if take() || inner.make_room(need, &take)? {
-            return Ok(Room { inner: inner.clone(), claim, _held: held });
+        if take() || self.make_room(need, &take)? {
+            return Ok(());
         }
-        Err(Error::Full {
-            need: Bytes::new(need),
-            free: Bytes::new(inner.log.room()),
-            limit: Limit::Capacity,
-        })
+        Err(Error::Full { need: Bytes::new(need), free: Bytes::new(self.log.room()), limit: Limit::Capacity })
     }
-}
 
-impl Inner {
     /// Returns what a ref may be large at most. Refs that share blocks make this an estimate from above.
     pub(crate) fn most_room(&self) -> Bytes {
         let movable = self.cache.lock().totals.cached;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes as Buf;
 use cid::Cid;
@@ -68,6 +68,8 @@ pub(crate) struct Inner {
     /// Refs whose rows are written while their blocks are still being made visible, and what they were before.
     pub(crate) settling: Mutex<BTreeMap<Vec<u8>, Before>>,
     pub(crate) holds: Holds,
+    /// The sizes of what is on its way in steps.
+    pub(crate) pledged: AtomicU64,
     pub(crate) cache: Mutex<Cache>,
     pub(crate) index: Index,
     pub(crate) state: State,

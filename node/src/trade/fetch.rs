@@ -33,6 +33,8 @@ const NAME: usize = 160;
 const SPEND: AttoFil = AttoFil::from_fil(10);
 /// Offers that this store has no room for, before a retrieval is given up. One may be a lie; a second is an answer.
 const NO_ROOM: u32 = 2;
+/// What an offer's word alone may evict; the rest goes as verified blocks come.
+const STEP: Bytes = Bytes::MIB.saturating_mul(64);
 /// How long a provider waits for the first frame, less the time on the way: a substream that was opened before
 /// is good for so long.
 const PROBED: Duration = Duration::from_secs(5);
@@ -318,11 +320,12 @@ impl Job<'_> {
         Ok(buy(shared, stream, purchase, &mut told).await)
     }
 
-    /// Makes room for what an offer says is still to come.
+    /// Makes room for what an offer says is still to come. The offer may lie: only the first step is evicted for
+    /// before bytes are here.
     async fn reserve(&self, size: Bytes) -> Result<Room, DealError> {
         let (store, staging, root) = (self.shared.store.clone(), self.staging.clone(), self.request.root);
         let reserved = self.shared.pool.run(move || {
-            let room = store.reserve(&root, size)?;
+            let room = store.reserve_step(&root, size, STEP)?;
             staging.within(&room);
             Ok(room)
         });

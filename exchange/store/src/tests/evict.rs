@@ -321,6 +321,31 @@ fn held_and_staged_refs_stay_until_they_are_let_go() {
 }
 
 #[test]
+fn a_stated_size_evicts_no_more_than_a_step_before_its_blocks_come() {
+    let repo = tempfile::tempdir().unwrap();
+    let store = small(repo.path());
+    let refs: Vec<Vec<Block>> = (0..4).map(|seed| dag(seed, 4, 24_000)).collect();
+    refs.iter().for_each(|blocks| fetch(&store, blocks).unwrap());
+    let (large, step) = (dag(9, 18, 20_000), Bytes::new(10_000));
+    let room = store.reserve_step(large[0].cid(), size(&large), step).unwrap();
+    assert!(refs.iter().filter(|blocks| is_here(&store, blocks)).count() >= 3, "a word alone costs little");
+    let other = store.reserve_step(leaf(7, 10).cid(), Bytes::new(200_000), step);
+    assert!(matches!(other, Err(Error::Full { limit: Limit::Capacity, .. })), "both will not fit");
+    let never = store.reserve_step(leaf(7, 10).cid(), Bytes::new(CAPACITY), step);
+    assert!(matches!(never, Err(Error::TooLarge { .. })));
+    let staging = store.stage("large").unwrap();
+    staging.within(&room);
+    for block in &large {
+        staging.put(block).unwrap();
+        inside(&store);
+    }
+    staging.commit(Ref { complete: true, ..Ref::new(*large[0].cid()) }).unwrap();
+    assert!(is_here(&store, &large));
+    drop(room);
+    drop(store.reserve_step(leaf(7, 10).cid(), Bytes::new(200_000), step).unwrap());
+}
+
+#[test]
 fn rooms_of_several_fetches_add_up_and_shrink_as_they_are_filled() {
     let repo = tempfile::tempdir().unwrap();
     let store = small(repo.path());

@@ -15,7 +15,7 @@ use pop_units::Bytes;
 use super::car;
 
 /// Files are read up to here: what nodes claim about their size has no limit.
-const READ: usize = 64 << 10;
+const READ: usize = 4 << 10;
 /// Deepest chain of nodes that is read for the next byte of a file.
 const DEPTH: usize = 64;
 

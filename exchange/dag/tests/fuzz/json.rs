@@ -17,7 +17,11 @@ pub(crate) fn check(bytes: &[u8]) {
         return;
     };
     let theirs: Result<serde_json::Value, _> = serde_json::from_slice(bytes);
-    let is_json = theirs.is_ok_and(|theirs| theirs.is_object() == bytes.trim_ascii().starts_with(b"{"));
+    let is_json = match theirs {
+        Ok(theirs) => theirs.is_object() == bytes.trim_ascii().starts_with(b"{"),
+        // It stops one level before ours.
+        Err(error) => error.to_string().starts_with("recursion limit"),
+    };
     assert!(is_json, "a general reader reads something else");
 
     let mut links = links.expect("a value is walked");

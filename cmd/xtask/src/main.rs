@@ -4,6 +4,7 @@
 //! It never edits a file of the workspace and never talks to anything but loopback.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore runner reports on its terminal")]
 
+mod bench_cache;
 mod bench_evict;
 mod bench_import;
 mod bench_store;
@@ -34,6 +35,8 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   check             layers, size budgets, clocks and tasks, names, links: exit 1 on any finding
+  bench cache       recorded requests through a real store, against the policy alone: hits, live share, moves
+      [--part 20] [--only adapt,web07] [--dir DIR] [--json]
   bench evict       eviction policies on recorded requests: hits, golden counts, memory, speed
       [--salt 0] [--json]
   bench import      a daemon that puts files and takes archives in, against SHA-256 and a durable file write
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
         ["check"] => check::run(),
+        ["bench", "cache", flags @ ..] => bench_cache::run(flags),
         ["bench", "evict", flags @ ..] => bench_evict::run(flags),
         ["bench", "import", flags @ ..] => bench_import::run(flags),
         ["bench", "store", flags @ ..] => bench_store::run(flags),

@@ -178,7 +178,7 @@ impl Cache {
         self.earned.add(is);
     }
 
-    fn worth(&self, brief: &Brief) -> Worth {
+    pub(crate) fn worth(&self, brief: &Brief) -> Worth {
         Worth::of(brief.revenue, brief.bytes_served, self.earned.typical())
     }
 }

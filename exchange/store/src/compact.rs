@@ -16,8 +16,8 @@ use crate::store::Inner;
 
 /// Dead to more than a half: moving costs less than it frees.
 pub(crate) const HALF: u64 = 2;
-/// Dead to more than a sixth: moving costs at most five times what it frees.
-pub(crate) const SIXTH: u64 = 6;
+/// Dead to more than a quarter: moving costs at most three times what it frees.
+pub(crate) const QUARTER: u64 = 4;
 /// Dead at all.
 pub(crate) const ANY: u64 = u64::MAX;
 /// A put that needs room, where nothing may be evicted, moves at most seven bytes for each it frees.

@@ -23,11 +23,12 @@ impl Inner {
             self.check_open()?;
             // A hold is taken under this lock: what is chosen here is not held before it is gone.
             let _rows = self.rows.lock();
-            let victims = self.choose(short)?;
-            if victims.is_empty() {
+            let mut victims = Vec::new();
+            let chosen = self.choose(short, &mut victims);
+            if chosen.is_ok() && victims.is_empty() {
                 return Ok(false);
             }
-            match self.fell(victims.clone()) {
+            match chosen.and_then(|()| self.fell(victims.clone())) {
                 Ok(fallen) => fallen,
                 Err(error) => {
                     self.take_back(&victims)?;
@@ -40,10 +41,10 @@ impl Inner {
         Ok(true)
     }
 
-    fn choose(&self, short: u64) -> Result<Vec<Brief>, Error> {
+    fn choose(&self, short: u64, victims: &mut Vec<Brief>) -> Result<(), Error> {
         let spared = self.spared();
         let may_go = |id: &Id| !spared.contains(id.as_bytes());
-        let (mut victims, mut size) = (Vec::new(), 0u64);
+        let mut size = 0u64;
         while size < short.max(1) && victims.len() < VICTIMS {
             let Some(id) = self.cache.lock().policy.evict(&may_go) else { break };
             // Rows decide; what the policy has beyond them is forgotten by this.
@@ -54,7 +55,7 @@ impl Inner {
                 victims.push(brief);
             }
         }
-        Ok(victims)
+        Ok(())
     }
 
     /// Gives victims whose rows are still there back to the policy.
@@ -63,7 +64,8 @@ impl Inner {
             if refs::load_bare(&self.state, &brief.root)?.is_some() {
                 let mut cache = self.cache.lock();
                 if !cache.policy.contains(&cache::id(brief)) {
-                    cache.policy.insert(&cache::id(brief), brief.size, pop_evict::Worth::NEUTRAL);
+                    let worth = cache.worth(brief);
+                    cache.policy.insert(&cache::id(brief), brief.size, worth);
                 }
             }
         }

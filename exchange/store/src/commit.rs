@@ -98,13 +98,15 @@ impl Inner {
     /// Writes the refs, merged with what is known of them, and forgets the staging: the point of no return.
     fn record(&self, staged: &Staged, coming: &mut [Coming]) -> Result<(), Error> {
         let _rows = self.rows.lock();
-        let mut batch = Batch::new();
+        let (mut batch, mut rows) = (Batch::new(), Vec::with_capacity(coming.len()));
         for found in &mut *coming {
-            // Uses may have been counted since the commit began; nothing else changes a row without `ops`.
-            if let Some(old) = refs::load_bare(&self.state, &found.brief.root)? {
-                found.brief.merge(&old);
+            // Uses and pins may have come since the commit began; nothing else changes a row without `ops`.
+            let old = refs::load_bare(&self.state, &found.brief.root)?;
+            if let Some(old) = &old {
+                found.brief.merge(old);
                 found.brief.names = old.names;
             }
+            rows.push(old);
             let fresh = found.before.names.values().filter(|was| was.is_none()).count();
             found.brief.names = found.brief.names.saturating_add(u64::try_from(fresh).unwrap_or(0));
             refs::put_bare(&mut batch, &found.brief)?;
@@ -113,7 +115,7 @@ impl Inner {
             }
         }
         staging::forget(&self.state, &mut batch, &staged.name)?;
-        let pairs = coming.iter().map(|found| (found.before.brief.as_ref(), Some(&found.brief)));
+        let pairs = rows.iter().zip(&*coming).map(|(was, found)| (was.as_ref(), Some(&found.brief)));
         self.apply_with_cache(batch, &pairs.collect::<Vec<_>>())
     }
 

@@ -50,7 +50,7 @@ pub(crate) struct Log {
     /// Where compactions put survivors: apart, so that what is soon to go stays together.
     cold: ArcSwapOption<Segment>,
     used: AtomicU64,
-    /// Kept for content on its way in; changes under the writer lock.
+    /// Kept for content on its way in; grows under the writer lock.
     reserved: AtomicU64,
     /// Records appended since the open, and records that compactions appended again.
     written: AtomicU64,
@@ -143,7 +143,7 @@ impl Log {
     }
 
     /// Gives up what was reserved, to be written now or not at all.
-    pub(crate) fn unreserve(&self, _writer: &mut Writer, size: u64) {
+    pub(crate) fn unreserve(&self, size: u64) {
         self.reserved.fetch_sub(size, Ordering::Relaxed);
     }
 

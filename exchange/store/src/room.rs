@@ -27,7 +27,7 @@
 //! a sixth, mixed fetches could move as much as they write, so it is a quarter.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use cid::Cid;
 use pop_units::Bytes;
@@ -81,24 +81,36 @@ impl Sizes {
 
 /// The part of a reservation that was not written yet.
 #[derive(Default)]
-pub(crate) struct Claim(AtomicU64);
+pub(crate) struct Claim {
+    left: AtomicU64,
+    /// Its room is gone: what is put back goes on to the log.
+    is_over: AtomicBool,
+}
 
 impl Claim {
     /// Takes what a record needs out of the reservation; returns how much of it was there.
-    fn take(&self, _writer: &mut Writer, span: u64) -> u64 {
-        let left = self.0.load(Ordering::Relaxed);
-        let taken = left.min(span);
-        self.0.store(left - taken, Ordering::Relaxed);
-        taken
+    fn take(&self, span: u64) -> u64 {
+        let rest = |left: u64| Some(left - left.min(span));
+        self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, rest).map_or(0, |left| left.min(span))
     }
 
-    fn put(&self, _writer: &mut Writer, size: u64) {
-        self.0.fetch_add(size, Ordering::Relaxed);
+    fn put(&self, log: &Log, size: u64) {
+        self.left.fetch_add(size, Ordering::SeqCst);
+        // Either this sees the end or the end sees what was added.
+        if self.is_over.load(Ordering::SeqCst) {
+            log.unreserve(self.take(u64::MAX));
+        }
+    }
+
+    /// Gives up what was not written. Takes no lock: guards are dropped by tasks, which must not wait for a disk.
+    fn end(&self, log: &Log) {
+        self.is_over.store(true, Ordering::SeqCst);
+        log.unreserve(self.take(u64::MAX));
     }
 
     /// Returns what was not written yet.
     pub(crate) fn left(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.left.load(Ordering::SeqCst)
     }
 
     /// Writes a record into the room that is kept; what fails takes nothing of it.
@@ -109,11 +121,11 @@ impl Claim {
         span: u64,
         append: impl FnOnce(&mut Writer) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let taken = self.take(writer, span);
-        log.unreserve(writer, taken);
+        let taken = self.take(span);
+        log.unreserve(taken);
         let outcome = append(writer);
         if outcome.is_err() && log.reserve(writer, taken) {
-            self.put(writer, taken);
+            self.put(log, taken);
         }
         outcome
     }
@@ -137,9 +149,7 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        let mut writer = self.inner.log.lock();
-        let left = self.claim.take(&mut writer, u64::MAX);
-        self.inner.log.unreserve(&mut writer, left);
+        self.claim.end(&self.inner.log);
         self.inner.pledged.fetch_sub(self.pledged, Ordering::Relaxed);
     }
 }
@@ -202,7 +212,7 @@ impl Inner {
             let mut writer = self.log.lock();
             let is_taken = self.log.reserve(&mut writer, need);
             if is_taken {
-                claim.put(&mut writer, need);
+                claim.put(&self.log, need);
             }
             is_taken
         };

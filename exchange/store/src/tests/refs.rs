@@ -1,5 +1,7 @@
 //! What is known about refs: names, what of them is here, and the rows it is kept in.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use pop_units::AttoFil;
 
 use super::*;
@@ -251,4 +253,29 @@ fn a_use_of_a_root_with_many_names_does_not_look_at_them() {
     staging.commit(Ref { keys: more, ..Ref::new(*a.cid()) }).unwrap();
     assert_eq!(store.brief(a.cid()).unwrap().unwrap().names, 20_001);
     assert_eq!(store.ref_of(a.cid()).unwrap().unwrap().keys.len(), 20_001);
+}
+
+#[test]
+fn a_ref_that_is_pinned_and_unpinned_while_it_is_committed_again_is_counted_once() {
+    let repo = tempfile::tempdir().unwrap();
+    let (store, done) = (open(repo.path()), AtomicBool::new(false));
+    let leaf = leaf(1, 700);
+    let root = node(&[&leaf]);
+    commit(&store, &[&root, &leaf]);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0.. {
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
+                store.set_pinned(root.cid(), n % 2 == 0).unwrap();
+            }
+        });
+        (0..100).for_each(|_| commit(&store, &[&root, &leaf]));
+        done.store(true, Ordering::Relaxed);
+    });
+    store.set_pinned(root.cid(), true).unwrap();
+    let told = store.figures();
+    let size = store.brief(root.cid()).unwrap().unwrap().size;
+    assert_eq!((told.refs, told.pinned_refs, told.pinned, told.usage.refs), (1, 1, size, 0));
 }

@@ -64,9 +64,9 @@ pub(super) async fn gc(node: &Node, params: GcParams, progress: Reporter) -> Res
     let _left = cancel.on_drop();
     blocking(node, move |store| {
         let verified = params.verify.then(|| removing::verify(store, &cancel, &progress));
-        // Room is given back whatever the check says; what it says is told after.
-        let freed = removing::reclaim(store, params.dry_run, &|name| trade.is_busy(name))?;
-        Ok(Freed { freed, verified: verified.transpose()? })
+        // Room is given back whatever the check says; what it says is told after, and first.
+        let freed = removing::reclaim(store, params.dry_run, &|name| trade.is_busy(name));
+        Ok(Freed { verified: verified.transpose()?, freed: freed? })
     })
     .await
 }

@@ -82,15 +82,19 @@ pub(crate) fn import(
     let (input, total): (Box<dyn Read + Send>, _) = match order.framed {
         true => (Box::new(Framed::open(&order.path).map_err(unreadable)?), None),
         false => {
-            let input = File::open(&order.path).map_err(unreadable)?;
-            let total = input.metadata().ok().map(|meta| meta.len());
-            (Box::new(input), total)
+            let meta = order.path.metadata().map_err(unreadable)?;
+            // To open a pipe may wait for ever for somebody who writes.
+            if !meta.is_file() {
+                let message = format!("{} is no regular file", order.path.display());
+                return Err(Error::new(ErrorCode::BadInput, message).with_hint("- reads standard input"));
+            }
+            (Box::new(File::open(&order.path).map_err(unreadable)?), Some(meta.len()))
         }
     };
     let staging = store.stage(&format!("{IMPORT}{}", super::random_name())).map_err(Fault::fault)?;
     let mut on_block = |done| progress.report("read", done, total);
     let taken = pipe::staged(&staging, cancel, |sink| read_in(input, sink, &mut on_block));
-    let taken = taken.and_then(|taken| keep(&staging, taken, order, progress));
+    let taken = taken.and_then(|taken| keep(&staging, taken, order, cancel, progress));
     if taken.is_err() {
         super::give_up(staging);
     }
@@ -118,6 +122,7 @@ fn keep(
     staging: &Staging,
     mut taken: Taken,
     order: &ImportOrder,
+    cancel: &Cancel,
     progress: &Reporter,
 ) -> Result<Taken, Error> {
     let mut refs: Vec<Ref> = Vec::with_capacity(taken.roots.len());
@@ -150,6 +155,10 @@ fn keep(
         });
         taken.missing.count = taken.missing.count.saturating_add(missing.count);
         missing.first.into_iter().for_each(|cid| taken.missing.name(cid));
+    }
+    // The last moment to leave.
+    if cancel.is_cancelled() {
+        return Err(SinkError::new(Cancelled).fault());
     }
     staging.clone().commit_all(refs).map_err(Fault::fault)?;
     Ok(taken)

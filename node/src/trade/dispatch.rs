@@ -185,7 +185,12 @@ async fn region_with(shared: &Shared, peer: &PeerId) -> Option<String> {
 pub(super) async fn own_proof(shared: &Shared, root: Cid, key: ProofKey) -> Result<Proof, String> {
     let (store, cancel) = (shared.store.clone(), Cancel::default());
     let _left = cancel.on_drop();
-    let proved = shared.pool.run(move || prove(&store, root, &key, &cancel)).await;
+    let proved = shared.pool.run(move || {
+        // Evicted half way it could not be proved.
+        let _held = store.hold(&root);
+        prove(&store, root, &key, &cancel)
+    });
+    let proved = proved.await;
     proved.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
 }
 

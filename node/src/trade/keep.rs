@@ -25,6 +25,8 @@ use super::shared::{Shared, unix_seconds};
 
 /// How long a request waits for its turn; half of what the asker grants besides the bytes.
 const QUEUE: Duration = Duration::from_secs(60);
+/// What a peer's word about a size may evict; the rest goes as verified blocks come.
+const STEP: Bytes = Bytes::MIB.saturating_mul(64);
 /// How often a copy under way is looked at.
 const LOOK: Duration = Duration::from_secs(5);
 /// What a block counts towards a peer's quota besides its bytes: its place in the indices.
@@ -66,13 +68,10 @@ async fn answer<S: Duplex>(
         return made.map(|made| Talk::Have { proof: proof(made) });
     };
     let mut reservation = Reservation { shared, peer, reserved, stored: Bytes::ZERO };
-    // Before the first byte comes, and before the asker waits for it: whatever must go for it goes now.
-    let (store, root) = (shared.store.clone(), request.root);
-    let room = shared.pool.run(move || store.reserve(&root, reserved)).await.map_err(|e| e.to_string())?;
-    let room = room.map_err(|e| e.to_string())?;
-    writer.send(&Talk::Accepted).await.map_err(|e| e.to_string())?;
-    reservation.stored = copy(shared, peer, request, (reserved, &room)).await?;
-    drop((reservation, room));
+    // With its room the copy stays until it is proved.
+    let (stored, _room) = copy(shared, peer, request, reserved, writer).await?;
+    reservation.stored = stored;
+    drop(reservation);
     let made = proof_for(shared, peer, request, reader).await;
     made.map(|made| Talk::Done { proof: proof(made) })
 }
@@ -86,11 +85,18 @@ async fn consider(shared: &Shared, peer: PeerId, request: &Request) -> Result<Op
     if !shared.policy.regions.contains(&request.region) {
         return Err(format!("not in region {:?}", request.region));
     }
-    let (store, root) = (shared.store.clone(), request.root);
-    let known = shared.pool.run(move || store.brief(&root)).await.map_err(|e| e.to_string())?;
-    let known = known.map_err(|_| "the store does not answer".to_owned())?;
-    if known.is_some_and(|known| known.complete) {
-        return Ok(None);
+    let (store, root, size) = (shared.store.clone(), request.root, request.size);
+    // Asking leaves a trace in the policy: not for what the quota refuses in any case.
+    let is_over = size > shared.policy.quota;
+    let known = shared.pool.run(move || {
+        let is_here = store.brief(&root)?.is_some_and(|known| known.complete);
+        Ok::<_, pop_store::Error>((is_here, is_here || is_over || store.admits(&root, size)))
+    });
+    let known = known.await.map_err(|e| e.to_string())?;
+    match known.map_err(|_| "the store does not answer".to_owned())? {
+        (true, _) => return Ok(None),
+        (false, true) => {}
+        (false, false) => return Err(format!("no room for {size} here, or not at the first asking")),
     }
     // What there could ever be; whether there is room now is the store's to say.
     let room = shared.store.capacity();
@@ -134,28 +140,41 @@ impl Drop for Reservation<'_> {
     }
 }
 
-/// Pulls, verifies and keeps the DAG. Returns what it counts towards the quota. Whatever fails, nothing stays.
-async fn copy(
+/// Pulls, verifies and keeps the DAG. Returns what it counts towards the quota, and the room it has. Whatever fails,
+/// nothing stays.
+async fn copy<W: futures::AsyncWrite + Unpin>(
     shared: &Arc<Shared>,
     peer: PeerId,
     request: &Request,
-    (reserved, room): (Bytes, &Room),
-) -> Result<Bytes, String> {
+    reserved: Bytes,
+    writer: &mut Writer<W>,
+) -> Result<(Bytes, Room), String> {
     let root = request.root;
     let name = format!("keep:{root}");
     let late = |_| "too many copies are being made".to_owned();
+    // A place comes before room: those who wait for one keep no room from others.
     let _turn = timeout(QUEUE, shared.turn(&name)).await.map_err(late)?;
     let permit = timeout(QUEUE, shared.pulls.acquire()).await.map_err(late)?;
     let _permit = permit.map_err(|e| e.to_string())?;
     let store = shared.store.clone();
-    let staged = shared.pool.run(move || stage(&store, &name, root)).await.map_err(|e| e.to_string())?;
-    let staging = staged.map_err(|e| e.to_string())?;
-    staging.within(room);
-    let copied = pull(shared, peer, request, (&staging, reserved)).await;
-    if copied.is_err() {
-        discard(shared, staging).await;
+    let begun = shared.pool.run(move || {
+        let room = store.reserve(&root, reserved.min(STEP))?;
+        let staging = stage(&store, &name, root)?;
+        staging.within(&room);
+        Ok::<_, pop_store::Error>((room, staging))
+    });
+    let (room, staging) = begun.await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
+    let copied = async {
+        writer.send(&Talk::Accepted).await.map_err(|e| e.to_string())?;
+        pull(shared, peer, request, (&staging, reserved)).await
+    };
+    match copied.await {
+        Ok(stored) => Ok((stored, room)),
+        Err(why) => {
+            discard(shared, staging).await;
+            Err(why)
+        }
     }
-    copied
 }
 
 async fn pull(

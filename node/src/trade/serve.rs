@@ -128,6 +128,10 @@ async fn deal<S: Duplex>(
 /// The use of a ref counts once a transfer is complete, never for a question; its revenue is what came in vouchers.
 async fn count_serve(shared: &Shared, peer: PeerId, root: Cid, provider: &Provider) -> Result<(), Refused> {
     let (store, bytes, revenue) = (shared.store.clone(), provider.sent(), provider.paid());
+    // A client that has everything already, or says so, was served nothing.
+    if bytes.is_zero() {
+        return Ok(());
+    }
     let counted = shared.pool.run(move || {
         let peer = peer.to_bytes();
         store.served(&root, Serve { peer: &peer, bytes, revenue, now: unix_seconds() })

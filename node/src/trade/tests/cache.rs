@@ -82,11 +82,13 @@ async fn a_small_cache_keeps_what_is_used_and_what_is_pinned_and_never_outgrows_
     assert!(cache.has_all(&hot) && cache.has_all(&own));
 }
 
-/// Opens a deal for all of a root and takes it as far as `Accept`; nothing more is read or granted.
+/// Opens a deal for all of a root behind its first `skip` blocks and takes it as far as `Accept`; nothing more is
+/// read or granted.
 async fn begin(
     client: &Node,
     seller: &Node,
     root: Cid,
+    skip: u64,
 ) -> (link::Reader<impl futures::AsyncRead + Unpin>, impl Drop) {
     within(client.shared.net.dial(seller.address().await)).await.unwrap();
     let query = Query {
@@ -107,7 +109,7 @@ async fn begin(
         grant: Grant::Offer(Box::new(offer)),
         root,
         scope: query.scope,
-        skip: 0,
+        skip,
         channel: None,
         credit: Bytes::MIB,
     };
@@ -136,7 +138,7 @@ async fn a_root_in_a_running_deal_stays_and_goes_when_the_deal_is_over() {
     cache.join(&seller).await;
     let (root, _) = seller.add_file(4 * MIB, 1);
     cache.fetch_from(&seller, root, &[]).await.unwrap();
-    let deal = begin(&client, &cache, root).await;
+    let deal = begin(&client, &cache, root, 0).await;
     for n in 0..16 {
         let (other, _) = seller.add_file(MIB, 100 + 2 * n);
         cache.fetch_from(&seller, other, &[]).await.unwrap();
@@ -218,6 +220,28 @@ async fn copies_for_peers_make_their_room_by_eviction() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn large_copies_for_peers_must_be_asked_for_twice() {
+    let (owner, cache) = (Node::start(Setup::default()), Node::start(small()));
+    owner.join(&cache).await;
+    let (pinned, _) = cache.add_file(8 * MIB, 1);
+    cache.shared.store.set_pinned(&pinned, true).unwrap();
+    let (kept, _) = cache.add_file(MIB, 3);
+    let content = owner.add_file(4 * MIB, 5);
+    for copies in 0..2 {
+        let options = DispatchOptions {
+            factor: ReplicationFactor::new(1),
+            peers: vec![cache.id()],
+            attempts: 0,
+            backoff: Duration::from_secs(1),
+        };
+        let cached = within(owner.trade.dispatch(content.0, content.1, options, Reporter::mute())).await;
+        assert_eq!(cached.unwrap().len(), copies);
+        assert!(copies == 1 || cache.has_all(&kept), "nothing went for one question");
+    }
+    assert!(cache.has_all(&content.0) && cache.has_all(&pinned));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_completed_serve_is_counted_with_what_came_in_vouchers() {
     let bank = Arc::<Bank>::default();
     let seller = Node::start(Setup { price: price(), bank: Arc::clone(&bank), ..Setup::default() });
@@ -241,11 +265,17 @@ async fn a_completed_serve_is_counted_with_what_came_in_vouchers() {
         .await;
         assert_eq!(told(&seller), (n, size.saturating_mul(n), spent));
     }
-    // A question, and a deal that is broken off, count nothing.
+    // A question, a deal that is broken off, and one that skips everything count nothing.
     let free = Node::start(Setup::default());
     let (root, _) = free.add_file(4 * MIB, 3);
     let client = Node::start(Setup::default());
-    drop(begin(&client, &free, root).await);
+    drop(begin(&client, &free, root, 0).await);
+    let blocks =
+        pop_dag::walk::run(root, &Scope::all(), &free.shared.store, &mut |_, _| Ok(())).unwrap().blocks;
+    let (mut reader, writer) = begin(&client, &free, root, blocks).await;
+    let end: Down = reader.message(DEADLINE).await.unwrap();
+    assert!(matches!(end, Down::End { blocks: 0, .. }), "{end:?}");
+    drop((reader, writer));
     within(async {
         while !free.shared.tasks.is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -217,7 +217,7 @@ impl Staging {
     /// # Errors
     /// The disk refuses, or the block is damaged.
     pub fn get(&self, cid: &Cid) -> Result<Option<Buf>, Error> {
-        self.inner.read(cid, |key, entry| entry.refs > 0 || self.staged.holds(key))
+        self.inner.read(cid, false, |key, entry| entry.refs > 0 || self.staged.holds(key))
     }
 
     /// Returns true when [`Self::get`] would return the block.

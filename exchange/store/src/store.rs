@@ -108,7 +108,7 @@ impl Store {
         if let Some(inline) = pop_dag::identity(cid) {
             return Ok(Some(Buf::copy_from_slice(inline)));
         }
-        self.inner.read(cid, |_, entry| entry.refs > 0)
+        self.inner.read(cid, false, |_, entry| entry.refs > 0)
     }
 
     /// Returns true when [`Self::get`] would return the block.
@@ -263,9 +263,13 @@ impl std::fmt::Debug for Store {
     }
 }
 
+/// As a source it compares checksums: what is walked or written out goes to somebody who may not hash it again.
 impl BlockSource for Store {
     fn block(&self, cid: &Cid) -> Result<Option<Buf>, SourceError> {
-        self.get(cid).map_err(SourceError::new)
+        if let Some(inline) = pop_dag::identity(cid) {
+            return Ok(Some(Buf::copy_from_slice(inline)));
+        }
+        self.inner.read(cid, true, |_, entry| entry.refs > 0).map_err(SourceError::new)
     }
 
     fn has(&self, cid: &Cid) -> Result<bool, SourceError> {
@@ -298,19 +302,25 @@ impl Inner {
         Ok(self.index.get(&key)?.filter(|entry| admit(&key, entry)))
     }
 
-    /// Reads a block, if `admit` lets the caller see it.
+    /// Reads a block, if `admit` lets the caller see it; with `verify`, one whose checksum does not hold is damaged.
     pub(crate) fn read(
         &self,
         cid: &Cid,
+        verify: bool,
         admit: impl Fn(&[u8], &Entry) -> bool,
     ) -> Result<Option<Buf>, Error> {
-        self.read_key(&reach::key(cid), admit)
+        self.read_key(&reach::key(cid), verify, admit)
     }
 
-    fn read_key(&self, key: &[u8], admit: impl Fn(&[u8], &Entry) -> bool) -> Result<Option<Buf>, Error> {
+    fn read_key(
+        &self,
+        key: &[u8],
+        verify: bool,
+        admit: impl Fn(&[u8], &Entry) -> bool,
+    ) -> Result<Option<Buf>, Error> {
         let look = || -> Result<_, Error> {
             let Some(entry) = self.index.get(key)?.filter(|entry| admit(key, entry)) else { return Ok(None) };
-            Ok(Some((entry, self.log.read(&entry, key, false)?)))
+            Ok(Some((entry, self.log.read(&entry, key, verify)?)))
         };
         match look()? {
             None => return Ok(None),
@@ -337,6 +347,6 @@ impl Blocks for Inner {
     }
 
     fn data(&self, key: &[u8]) -> Result<Option<Buf>, Error> {
-        self.read_key(key, |_, _| true)
+        self.read_key(key, false, |_, _| true)
     }
 }

@@ -200,7 +200,7 @@ fn a_read_that_meets_a_cut_gives_the_block_or_nothing() {
                 let mut seen = 0;
                 while seen == 0 || !done.load(Ordering::Relaxed) {
                     for block in &blocks {
-                        let found = store.inner.read(block.cid(), |_, _| true).unwrap();
+                        let found = store.inner.read(block.cid(), false, |_, _| true).unwrap();
                         if let Some(data) = found {
                             assert!(data == *block.data());
                             seen += 1;

@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::FileExt;
 
+use pop_dag::BlockSource;
+
 use super::*;
 use crate::{RefKey, Verified};
 
@@ -99,6 +101,16 @@ fn a_damaged_leaf_is_named_with_the_refs_that_lose_it() {
     assert!(hides(&world.store, &[own]));
     assert!(holds(&world.store, &[shared]));
     world.check(&[2]);
+}
+
+#[test]
+fn a_source_gives_no_block_whose_bytes_have_rotted() {
+    let world = world();
+    let (rotten, sound) = (&world.dags[2][1], &world.dags[0][3]);
+    world.damage(rotten, 200);
+    let refused = world.store.block(rotten.cid()).unwrap_err();
+    assert!(matches!(refused.0.downcast_ref(), Some(crate::Error::Damaged { .. })), "{refused}");
+    assert_eq!(world.store.block(sound.cid()).unwrap().as_ref(), Some(sound.data()));
 }
 
 #[test]

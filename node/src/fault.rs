@@ -23,8 +23,8 @@ pub(crate) trait Fault {
 #[error("cancelled")]
 pub(crate) struct Cancelled;
 
-const FULL: &str =
-    "free some space on the disk, remove or unpin roots with `pop rm` and `pop unpin`, or raise --capacity";
+const FULL: &str = "free some space on the disk, give up unfinished retrievals with `pop gc`, remove or unpin \
+                    roots with `pop rm` and `pop unpin`, or raise --capacity";
 const DAMAGED: &str = "stop the node and look at the disk; a restart rebuilds the index from the segments";
 
 impl Fault for Stopped {

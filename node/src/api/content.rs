@@ -33,8 +33,11 @@ pub(super) async fn status(node: &Node) -> Result<TxStatus> {
 }
 
 pub(super) async fn list(node: &Node) -> Result<Vec<RefEntry>> {
-    let refs = blocking(node, |store| store.refs().map_err(Fault::fault)).await?;
-    Ok(refs.into_iter().map(listing::entry).collect())
+    let rows = |store: &Store| {
+        let refs = store.refs().map_err(Fault::fault)?;
+        Ok(refs.into_iter().map(listing::entry).collect())
+    };
+    blocking(node, rows).await
 }
 
 pub(super) async fn store(node: &Node) -> Result<StoreFigures> {

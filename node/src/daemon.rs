@@ -374,7 +374,11 @@ async fn open_store(repo: &Repo, config: &Config) -> Result<Store, DaemonError> 
         Ok::<_, DaemonError>(store)
     });
     let store = opened.await.map_err(|_| DaemonError::TaskEnded("store"))??;
-    tracing::info!(report = ?store.report(), used = %store.used(), "store open");
+    let report = store.report();
+    for root in &report.broken {
+        tracing::warn!(%root, "blocks of this root are damaged or gone; `pop get` brings them back");
+    }
+    tracing::info!(?report, used = %store.used(), "store open");
     Ok(store)
 }
 

@@ -111,6 +111,17 @@ impl Store {
         self.inner.read(cid, false, |_, entry| entry.refs > 0)
     }
 
+    /// Is [`Self::get`], and compares the checksum: for what leaves the node, as a file or to a peer.
+    ///
+    /// # Errors
+    /// The disk refuses, or the block is damaged, in any byte.
+    pub fn get_checked(&self, cid: &Cid) -> Result<Option<Buf>, Error> {
+        if let Some(inline) = pop_dag::identity(cid) {
+            return Ok(Some(Buf::copy_from_slice(inline)));
+        }
+        self.inner.read(cid, true, |_, entry| entry.refs > 0)
+    }
+
     /// Returns true when [`Self::get`] would return the block.
     ///
     /// # Errors
@@ -266,10 +277,7 @@ impl std::fmt::Debug for Store {
 /// As a source it compares checksums: what is walked or written out goes to somebody who may not hash it again.
 impl BlockSource for Store {
     fn block(&self, cid: &Cid) -> Result<Option<Buf>, SourceError> {
-        if let Some(inline) = pop_dag::identity(cid) {
-            return Ok(Some(Buf::copy_from_slice(inline)));
-        }
-        self.inner.read(cid, true, |_, entry| entry.refs > 0).map_err(SourceError::new)
+        self.get_checked(cid).map_err(SourceError::new)
     }
 
     fn has(&self, cid: &Cid) -> Result<bool, SourceError> {

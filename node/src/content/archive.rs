@@ -192,11 +192,11 @@ fn survey(root: &Cid, staging: &Staging) -> Result<Missing, Error> {
     Ok(missing)
 }
 
-/// Returns the names inside a root that is a directory; none for anything else.
+/// Returns the names inside a root that is a directory, as far as its blocks are here; none for anything else.
 pub(crate) fn names(root: &Cid, source: &dyn pop_dag::BlockSource) -> Vec<RefKey> {
-    let entries = unixfs::list(root, source).unwrap_or_default().into_iter().take(NAMES);
+    let entries = unixfs::Listing::open(root, source).into_iter().flatten().map_while(Result::ok);
     let key = |entry: unixfs::Entry| RefKey::new(entry.name, entry.cid, entry.tsize);
-    entries.map(key).collect()
+    entries.take(NAMES).map(key).collect()
 }
 
 /// Which version of the format is written.

@@ -32,7 +32,7 @@ pub(crate) fn is_here(store: &Store, target: &CidPath) -> Result<bool, Error> {
             walk.on_leaf_skipped().map_err(Fault::fault)?;
             continue;
         }
-        match store.get(&cid).map_err(Fault::fault)? {
+        match store.get_checked(&cid).map_err(Fault::fault)? {
             Some(data) => walk.on_block(&data).map_err(Fault::fault)?,
             None => return Ok(false),
         }

@@ -21,10 +21,9 @@ use super::ask::{Asking, Question};
 use super::buy::{Bought, Purchase, buy};
 use super::error::{DealError, FetchError, told};
 use super::shared::{Shared, Turn, unix_seconds};
+use crate::content::archive::names;
 use crate::net::Stream;
 
-/// Names of a root that are kept for lists.
-const KEYS: usize = 4096;
 /// Bytes of a staging's name; a longer path is named by its hash.
 const NAME: usize = 160;
 
@@ -402,19 +401,23 @@ fn keep(staging: Staging, request: &FetchRequest, target: Option<Cid>) -> Result
     let complete = request.path.is_empty();
     let keys = match target {
         Some(cid) if !complete => {
-            vec![RefKey::new(request.path.join("/"), cid, staging.bytes())]
+            let size = stated_size(&staging, request, cid).unwrap_or(staging.bytes());
+            vec![RefKey::new(request.path.join("/"), cid, size)]
         }
-        Some(_) | None => names(&staging, &request.root),
+        Some(_) | None => names(&request.root, &staging),
     };
     let found = Ref { keys, complete, last_used: unix_seconds(), ..Ref::new(request.root) };
     staging.commit(found)
 }
 
-/// Returns the names inside a root, as far as it has any.
-pub(super) fn names(staging: &Staging, root: &Cid) -> Vec<RefKey> {
-    let entries = unixfs::list(root, staging).unwrap_or_default();
-    let key = |entry: unixfs::Entry| RefKey::new(entry.name, entry.cid, entry.tsize);
-    entries.into_iter().take(KEYS).map(key).collect()
+/// Returns the size that its directory states for what the path leads to.
+fn stated_size(staging: &Staging, request: &FetchRequest, target: Cid) -> Option<Bytes> {
+    let (mut at, mut size) = (request.root, None);
+    for name in &request.path {
+        let entry = unixfs::lookup(&at, name, staging).ok()??;
+        (at, size) = (entry.cid, Some(entry.tsize));
+    }
+    size.filter(|_| at == target)
 }
 
 /// A lane that is given back when the deal is over, however it ends.

@@ -19,9 +19,10 @@ use tokio::time::{sleep, timeout};
 use super::buy::{Bought, Purchase, buy};
 use super::dispatch::{own_proof, patience};
 use super::error::told;
-use super::fetch::{names, resume, stage};
+use super::fetch::{resume, stage};
 use super::link::{ANSWER, Duplex, Reader, Writer, link};
 use super::shared::{Shared, unix_seconds};
+use crate::content::archive::names;
 
 /// How long a request waits for its turn; half of what the asker grants besides the bytes.
 const QUEUE: Duration = Duration::from_secs(60);
@@ -247,7 +248,7 @@ fn free(root: Cid, size: Bytes) -> Terms {
 
 /// Commits the copy. Blocks.
 fn keep(staging: Staging, root: Cid) -> Result<(), pop_store::Error> {
-    let keys = names(&staging, &root);
+    let keys = names(&root, &staging);
     staging.commit(Ref { keys, complete: true, last_used: unix_seconds(), ..Ref::new(root) })
 }
 

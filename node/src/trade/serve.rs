@@ -221,11 +221,11 @@ async fn skip(shared: &Shared, open: &Open) -> Result<Walk, Refused> {
 }
 
 fn read(store: &Store, cid: &Cid) -> Result<Buf, Refused> {
-    match store.get(cid) {
+    match store.get_checked(cid) {
         Ok(Some(data)) => Ok(data),
         Ok(None) => Err(Refused::new(Refusal::NotHere, format!("{cid} is not here"))),
         Err(error) => {
-            tracing::error!(%cid, error = %told(&error), "block cannot be read");
+            tracing::error!(%cid, error = %told(&error), "block cannot be read; `pop gc --verify` finds all of them");
             Err(Refused::new(Refusal::Internal, "a block cannot be read"))
         }
     }

@@ -305,6 +305,8 @@ async fn one_key_is_all_that_is_here_until_another_is_asked_for() {
 
     middle.fetch_from(&seller, root, &["a"]).await.unwrap();
     assert_eq!(middle.keys(&root), ["a"]);
+    let kept = middle.shared.store.ref_of(&root).unwrap().unwrap();
+    assert_eq!(kept.keys[0].size, Bytes::new(300_000), "the key's own size, without the way to it");
     // It offers what it has and nothing else.
     let error = third.fetch_from(&middle, root, &[]).await.unwrap_err();
     assert!(matches!(error, FetchError::NotFound { asked: 1 }), "{error}");

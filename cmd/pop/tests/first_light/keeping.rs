@@ -98,6 +98,11 @@ fn a_check_of_every_block_names_the_roots_that_are_damaged() {
     }
     assert!(flipped, "the leaf is in a segment");
     pop.run();
+    // Nothing that rotted leaves the node as if it were whole.
+    let (copy, archive) = (pop.file("copy.bin"), pop.file("copy.car"));
+    pop.json(&["get", &format!("{bad_root}/bad.bin"), "-o", copy.to_str().unwrap()]).failed(8);
+    pop.json(&["export", &bad_root, "-o", archive.to_str().unwrap()]).failed(8);
+    assert!(!copy.exists() && !archive.exists());
     let message = pop.json(&["gc", "--verify"]).failed(8);
     assert!(message.contains(&bad_root) && !message.contains(&good_root), "{message}");
     let kept = list(&pop);

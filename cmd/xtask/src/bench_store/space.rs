@@ -15,18 +15,23 @@ const GROUP: u64 = 64;
 const SINGLES: u64 = 128;
 const GROUPS: u64 = 8;
 
-/// Compares commits of many blocks with commits of one.
+/// Compares commits of many blocks with commits of one: small blocks, where syncs are all there is to save, and
+/// large ones, where a quick disk spends the time on their bytes.
 pub(super) fn commits(bench: &Bench) -> Result<Vec<Row>> {
+    [Bytes::new(16 << 10), Bytes::new(64 << 10), LEN].into_iter().map(|len| commits_of(bench, len)).collect()
+}
+
+fn commits_of(bench: &Bench, len: Bytes) -> Result<Row> {
     let repo = bench.fresh("repo")?;
-    let mut leaves = Leaves::new(LEN)?;
+    let mut leaves = Leaves::new(len)?;
     let singles: Vec<Dag> =
         (0..SINGLES).map(|_| Dag { root: leaves.block(), nodes: Vec::new(), leaves: Vec::new() }).collect();
     let groups: Vec<Dag> = (0..GROUPS).map(|_| leaves.dag(GROUP)).collect::<Result<_>>()?;
     let rate = |dags: &[Dag]| load::commit_rate(&repo, dags);
     let pairs = table::in_turn(bench.repeat, || rate(&singles), || rate(&groups))?;
     clear(&repo)?;
-    let name = format!("commits of {GROUP} blocks of {LEN} ÷ commits of one");
-    Ok(vec![Row::ratio(name, Bound::AtLeast(5.0), &pairs, "blocks/s")])
+    let name = format!("commits of {GROUP} blocks of {len} ÷ commits of one");
+    Ok(Row::ratio(name, Bound::AtLeast(5.0), &pairs, "blocks/s"))
 }
 
 /// Fills a store, takes every second root away, reclaims, and looks at the disk.

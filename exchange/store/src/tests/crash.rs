@@ -136,6 +136,25 @@ fn an_index_of_another_moment_is_not_trusted() {
 }
 
 #[test]
+fn an_index_of_another_version_is_not_trusted() {
+    let repo = tempfile::tempdir().unwrap();
+    let blocks = furnish(repo.path(), true);
+    // The marker says which version the index is of: everything else in it stays true.
+    let marker = repo.path().join("blocks/CLEAN");
+    let mut body = fs::read(&marker).unwrap();
+    body.truncate(body.len() - 4);
+    let name = b"version";
+    let at = body.windows(name.len()).position(|window| window == name).unwrap() + name.len();
+    assert_eq!(body[at], 1, "a small number is one byte");
+    body[at] = 2;
+    let crc = crc32c::crc32c(&body).to_le_bytes();
+    fs::write(&marker, [body, crc.to_vec()].concat()).unwrap();
+    let store = open(repo.path());
+    assert!(store.report().rebuilt);
+    assert!(holds(&store, &refs_of(&blocks)));
+}
+
+#[test]
 fn hints_save_reading_and_are_not_needed() {
     let repo = tempfile::tempdir().unwrap();
     let blocks = furnish(repo.path(), false);

@@ -22,6 +22,7 @@ mod journal;
 mod lfu;
 mod lru;
 mod policy;
+mod ranking;
 mod s3_fifo;
 mod saved;
 mod shadows;

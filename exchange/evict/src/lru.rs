@@ -1,25 +1,20 @@
 //! Least recently used: what every other policy is measured against, and easy to foresee.
 
-use std::collections::{BTreeMap, HashMap};
-
 use pop_units::Bytes;
 
+use crate::ranking::Ranking;
 use crate::{Admission, Id, Policy, Resident, Usage, Worth};
 
 /// The least recently used goes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Lru {
-    capacity: Bytes,
-    used: Bytes,
-    seats: HashMap<Id, (u64, Bytes)>,
-    queue: BTreeMap<u64, Id>,
-    last: u64,
+    ranking: Ranking<()>,
 }
 
 impl Lru {
     /// Returns an empty policy.
     pub fn new(capacity: Bytes) -> Self {
-        Self { capacity, ..Self::default() }
+        Self { ranking: Ranking::new(capacity) }
     }
 
     /// Returns the policy with what is `resident`, in order of last use.
@@ -29,12 +24,6 @@ impl Lru {
             lru.insert(&found.id, found.size, Worth::NEUTRAL);
         }
         lru
-    }
-
-    fn next(&mut self, id: &Id) -> u64 {
-        self.last = self.last.saturating_add(1);
-        self.queue.insert(self.last, id.clone());
-        self.last
     }
 }
 
@@ -47,59 +36,39 @@ pub(crate) fn by_last_use(resident: impl IntoIterator<Item = Resident>) -> Vec<R
 
 impl Policy for Lru {
     fn admit(&mut self, _id: &Id, size: Bytes) -> Admission {
-        if size > self.capacity { Admission::Bypass } else { Admission::Store }
+        self.ranking.admit(size)
     }
 
     fn insert(&mut self, id: &Id, size: Bytes, _worth: Worth) {
-        if self.seats.contains_key(id) {
-            return self.resize(id, size);
-        }
-        let order = self.next(id);
-        self.used = self.used.saturating_add(size);
-        self.seats.insert(id.clone(), (order, size));
+        self.ranking.insert(id, (), size);
     }
 
     fn hit(&mut self, id: &Id, _worth: Worth) -> bool {
-        let Some((old, _)) = self.seats.get(id).copied() else { return false };
-        self.queue.remove(&old);
-        let order = self.next(id);
-        if let Some(seat) = self.seats.get_mut(id) {
-            seat.0 = order;
-        }
-        true
+        self.ranking.move_to(id, |()| ())
     }
 
     fn evict(&mut self, may_go: &dyn Fn(&Id) -> bool) -> Option<Id> {
-        let id = self.queue.values().find(|id| may_go(id)).cloned()?;
-        self.remove(&id);
-        Some(id)
+        self.ranking.evict_first(may_go)
     }
 
     fn remove(&mut self, id: &Id) -> bool {
-        let Some((order, size)) = self.seats.remove(id) else { return false };
-        self.queue.remove(&order);
-        self.used = self.used.saturating_sub(size);
-        true
+        self.ranking.remove(id)
     }
 
     fn resize(&mut self, id: &Id, size: Bytes) {
-        if let Some((_, old)) = self.seats.get_mut(id) {
-            self.used = self.used.saturating_sub(*old).saturating_add(size);
-            *old = size;
-        }
+        self.ranking.resize(id, size);
     }
 
     fn set_capacity(&mut self, capacity: Bytes) {
-        self.capacity = capacity;
+        self.ranking.set_capacity(capacity);
     }
 
     fn usage(&self) -> Usage {
-        let refs = u64::try_from(self.seats.len()).unwrap_or(u64::MAX);
-        Usage { capacity: self.capacity, used: self.used, refs, ..Usage::default() }
+        self.ranking.usage()
     }
 
     fn contains(&self, id: &Id) -> bool {
-        self.seats.contains_key(id)
+        self.ranking.contains(id)
     }
 }
 

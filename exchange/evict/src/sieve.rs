@@ -1,28 +1,18 @@
 //! SIEVE: one queue, and a hand that walks it from old to new and spares once what was visited.
 
-use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
 use pop_units::Bytes;
 
 use crate::lru::by_last_use;
+use crate::ranking::Ranking;
 use crate::{Admission, Id, Policy, Resident, Usage, Worth};
 
-#[derive(Clone, Debug)]
-struct Seat {
-    order: u64,
-    size: Bytes,
-    visited: bool,
-}
-
 /// The first that the hand meets unvisited goes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Sieve {
-    capacity: Bytes,
-    used: Bytes,
-    seats: HashMap<Id, Seat>,
-    queue: BTreeMap<u64, Id>,
-    last: u64,
+    /// In the order in which they came; marked when visited.
+    ranking: Ranking<(), bool>,
     /// The order that the hand looked at last; what is above it comes next.
     hand: u64,
 }
@@ -30,7 +20,7 @@ pub struct Sieve {
 impl Sieve {
     /// Returns an empty policy.
     pub fn new(capacity: Bytes) -> Self {
-        Self { capacity, ..Self::default() }
+        Self { ranking: Ranking::new(capacity), hand: 0 }
     }
 
     /// Returns the policy with what is `resident`, in order of last use; what was used counts as visited.
@@ -47,9 +37,10 @@ impl Sieve {
 
     /// Moves the hand one on, from the newest back to the oldest.
     fn step(&mut self) -> Option<Id> {
-        let above = (Bound::Excluded(self.hand), Bound::Unbounded);
-        let next = self.queue.range(above).next().or_else(|| self.queue.first_key_value());
-        let (order, id) = next.map(|(order, id)| (*order, id.clone()))?;
+        let above = (Bound::Excluded(((), self.hand)), Bound::Unbounded);
+        let queue = self.ranking.queue();
+        let next = queue.range(above).next().or_else(|| queue.first_key_value());
+        let (order, id) = next.map(|(((), order), id)| (*order, id.clone()))?;
         self.hand = order;
         Some(id)
     }
@@ -57,35 +48,28 @@ impl Sieve {
 
 impl Policy for Sieve {
     fn admit(&mut self, _id: &Id, size: Bytes) -> Admission {
-        if size > self.capacity { Admission::Bypass } else { Admission::Store }
+        self.ranking.admit(size)
     }
 
     fn insert(&mut self, id: &Id, size: Bytes, _worth: Worth) {
-        if self.seats.contains_key(id) {
-            return self.resize(id, size);
-        }
-        self.last = self.last.saturating_add(1);
-        self.used = self.used.saturating_add(size);
-        self.queue.insert(self.last, id.clone());
-        self.seats.insert(id.clone(), Seat { order: self.last, size, visited: false });
+        self.ranking.insert(id, (), size);
     }
 
     fn hit(&mut self, id: &Id, _worth: Worth) -> bool {
-        let Some(seat) = self.seats.get_mut(id) else { return false };
-        seat.visited = true;
+        let Some(visited) = self.ranking.mark(id) else { return false };
+        *visited = true;
         true
     }
 
     fn evict(&mut self, may_go: &dyn Fn(&Id) -> bool) -> Option<Id> {
         // Once round to clear, once more to find what was cleared: then nothing may go.
-        for _ in 0..self.queue.len().saturating_mul(2) {
+        for _ in 0..self.ranking.queue().len().saturating_mul(2) {
             let id = self.step()?;
-            let seat = self.seats.get_mut(&id)?;
-            if std::mem::take(&mut seat.visited) || !may_go(&id) {
+            if std::mem::take(self.ranking.mark(&id)?) || !may_go(&id) {
                 continue;
             }
-            self.remove(&id);
-            if self.queue.range(self.hand..).next().is_none() {
+            self.ranking.remove(&id);
+            if self.ranking.queue().range(((), self.hand)..).next().is_none() {
                 // It was the newest: the hand starts over, and doesn't wait for what comes next.
                 self.hand = 0;
             }
@@ -95,30 +79,23 @@ impl Policy for Sieve {
     }
 
     fn remove(&mut self, id: &Id) -> bool {
-        let Some(seat) = self.seats.remove(id) else { return false };
-        self.queue.remove(&seat.order);
-        self.used = self.used.saturating_sub(seat.size);
-        true
+        self.ranking.remove(id)
     }
 
     fn resize(&mut self, id: &Id, size: Bytes) {
-        if let Some(seat) = self.seats.get_mut(id) {
-            self.used = self.used.saturating_sub(seat.size).saturating_add(size);
-            seat.size = size;
-        }
+        self.ranking.resize(id, size);
     }
 
     fn set_capacity(&mut self, capacity: Bytes) {
-        self.capacity = capacity;
+        self.ranking.set_capacity(capacity);
     }
 
     fn usage(&self) -> Usage {
-        let refs = u64::try_from(self.seats.len()).unwrap_or(u64::MAX);
-        Usage { capacity: self.capacity, used: self.used, refs, ..Usage::default() }
+        self.ranking.usage()
     }
 
     fn contains(&self, id: &Id) -> bool {
-        self.seats.contains_key(id)
+        self.ranking.contains(id)
     }
 }
 

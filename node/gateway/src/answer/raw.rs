@@ -1,0 +1,15 @@
+//! One block, as it is.
+
+use axum::body::Body;
+use http::{Response, StatusCode};
+
+use crate::asked::Asked;
+use crate::refusal::Refusal;
+use crate::resolve::Found;
+use crate::view::View;
+
+/// Answers with the terminal block.
+pub(crate) async fn answer(asked: &Asked, found: &Found, view: View) -> Result<Response<Body>, Refusal> {
+    let _ = (asked, found, view);
+    Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "not built yet"))
+}

@@ -1,0 +1,99 @@
+//! Answers that are not content: what is wrong, why, and what to do.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+
+/// How long others may remember a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// Not at all: it may be different in a moment.
+    No,
+    /// For so long: the same request will be refused again.
+    For(Duration),
+}
+
+/// A request that gets no content. Small, as it is the error of nearly everything here.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal(Box<Said>);
+
+/// What a refusal says.
+#[derive(Clone, Debug)]
+pub(crate) struct Said {
+    pub(crate) status: StatusCode,
+    /// One sentence: what failed and why.
+    pub(crate) message: String,
+    /// What to do about it; may be empty.
+    pub(crate) hint: String,
+    pub(crate) keep: Keep,
+    /// Further headers, such as `Retry-After`, `Location` or `Allow`.
+    pub(crate) headers: HeaderMap,
+    /// A body in JSON instead of the sentence.
+    pub(crate) json: Option<serde_json::Value>,
+}
+
+impl std::ops::Deref for Refusal {
+    type Target = Said;
+
+    fn deref(&self) -> &Said {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Refusal {
+    fn deref_mut(&mut self) -> &mut Said {
+        &mut self.0
+    }
+}
+
+impl Refusal {
+    /// Refuses, for now.
+    pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self(Box::new(Said {
+            status,
+            message: message.into(),
+            hint: String::new(),
+            keep: Keep::No,
+            headers: HeaderMap::new(),
+            json: None,
+        }))
+    }
+
+    /// Refuses a request that can never be right.
+    pub(crate) fn bad(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message).keep(Keep::For(Duration::from_secs(3600)))
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = hint.into();
+        self
+    }
+
+    pub(crate) fn keep(mut self, keep: Keep) -> Self {
+        self.keep = keep;
+        self
+    }
+
+    pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// Refuses for so many seconds.
+    pub(crate) fn retry_after(self, seconds: u64) -> Self {
+        self.with(header::RETRY_AFTER, HeaderValue::from(seconds))
+    }
+
+    /// Returns the answer, as text.
+    pub(crate) fn into_response(self) -> Response<Body> {
+        let text = match self.hint.is_empty() {
+            true => format!("{}\n", self.message),
+            false => format!("{}\n{}\n", self.message, self.hint),
+        };
+        let mut response = Response::new(Body::from(text));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.0.headers;
+        response
+    }
+}

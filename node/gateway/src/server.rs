@@ -2,13 +2,36 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::net::TcpListener;
+use axum::body::Body;
+use http::Request;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use pop_dag::Cid;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::content::Content;
 use crate::settings::Settings;
 use crate::site::Site;
+
+/// How long accepting rests when the system has no descriptors left: it must never spin.
+const BREATH: Duration = Duration::from_millis(100);
+
+/// How a request came; stands in its extensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Transport {
+    /// Whether it came over TLS.
+    pub(crate) is_tls: bool,
+}
+
+/// The root that a response is about. An answer with content puts it into the response's extensions, so that the
+/// bytes that went out are counted for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Served(pub(crate) Cid);
 
 /// Why the gateway cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +75,44 @@ impl Bound {
     }
 
     /// Answers until `stop`, then lets answers under way end, within bounds.
+    ///
+    /// Dropping it leaves connections that were accepted to their end.
     pub async fn run(self, stop: CancellationToken) {
-        stop.cancelled().await;
+        let connections = TaskTracker::new();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                accepted = self.plain.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, from)) => {
+                    connections.spawn(converse(Arc::clone(&self.site), stream, from, stop.clone()));
+                }
+                Err(_) => tokio::time::sleep(BREATH).await,
+            }
+        }
+        connections.close();
+        let _ = tokio::time::timeout(self.site.settings.limits.drain, connections.wait()).await;
     }
+}
+
+/// Answers the requests of one connection.
+async fn converse(site: Arc<Site>, stream: TcpStream, from: SocketAddr, stop: CancellationToken) {
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(|request: Request<hyper::body::Incoming>| {
+        let site = Arc::clone(&site);
+        async move {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(Transport { is_tls: false });
+            Ok::<_, std::convert::Infallible>(crate::handle::handle(site, request, from.ip()).await)
+        }
+    });
+    let builder = auto::Builder::new(TokioExecutor::new());
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
 }

@@ -7,7 +7,7 @@ use cid::Cid;
 use multihash_codetable::{Code, MultihashDigest};
 use pop_units::Bytes;
 
-use crate::codec::Codec;
+use crate::codec::{Codec, is_linkless};
 
 /// The largest block that is read, sent or stored: what libp2p's block exchanges agree on.
 pub const MAX_BLOCK: Bytes = Bytes::new(2 << 20);
@@ -126,7 +126,7 @@ pub fn identity(cid: &Cid) -> Option<&[u8]> {
 
 /// Returns true for a CID whose block can have no links, so that a walk need not see its data.
 pub fn is_leaf(cid: &Cid) -> bool {
-    cid.codec() == Codec::Raw.code()
+    is_linkless(cid.codec())
 }
 
 #[cfg(test)]

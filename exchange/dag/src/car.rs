@@ -12,6 +12,7 @@
 
 mod error;
 mod export;
+mod frame;
 mod header;
 mod index;
 mod input;
@@ -26,6 +27,7 @@ use pop_units::Bytes;
 
 pub use self::error::CarError;
 pub use self::export::{ExportError, Gaps, Part, export};
+pub use self::frame::{header, section_head};
 pub use self::write::CarWriter;
 
 use self::input::Input;

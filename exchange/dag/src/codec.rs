@@ -54,6 +54,16 @@ impl Codec {
     }
 }
 
+/// Multicodec of plain CBOR: a value without links, carried as it is.
+pub const PLAIN_CBOR: u64 = 0x51;
+/// Multicodec of plain JSON: a value without links, carried as it is.
+pub const PLAIN_JSON: u64 = 0x0200;
+
+/// Returns true for codecs whose blocks can have no links.
+pub const fn is_linkless(code: u64) -> bool {
+    code == Codec::Raw.code() || code == PLAIN_CBOR || code == PLAIN_JSON
+}
+
 /// Why the bytes of a block cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -112,6 +122,7 @@ pub fn links(cid: &Cid, data: &[u8]) -> Result<Vec<Cid>, CodecError> {
         }
         Some(Codec::DagCbor) => Ok(cbor::links(data)?),
         Some(Codec::DagJson) => json::links(data).map_err(CodecError::Json),
+        None if is_linkless(cid.codec()) => Ok(Vec::new()),
         None => Err(CodecError::Unsupported(cid.codec())),
     }
 }

@@ -18,4 +18,4 @@ pub use cid::Cid;
 pub use crate::block::{Block, BlockError, MAX_BLOCK, identity, is_leaf};
 pub use crate::codec::{Codec, CodecError, Value, links};
 pub use crate::source::{BlockSink, BlockSource, Memory, SinkError, SourceError};
-pub use crate::walk::{Scope, Walk, WalkError, What};
+pub use crate::walk::{Scope, Selection, Walk, WalkError, What};

@@ -3,16 +3,26 @@
 //! Depth first, a block before what it links to, links in the order of their block, each block once: what
 //! CAR calls `order=dfs, dups=n`. A receiver asks [`Walk::want`] and can demand that the next block is
 //! exactly that one. The walk does no I/O and does not hash: it is handed data that its caller has verified.
+//!
+//! What peers ask each other for is a [`Scope`]. A [`Selection`] is finer and stays in this process: bytes of a
+//! file, blocks as often as they are linked, a budget.
 
+mod error;
 mod path;
+mod range;
 mod run;
+mod selection;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::ops::Range;
 
 use cid::Cid;
+use pop_units::Bytes;
 use serde::{Deserialize, Serialize};
 
-pub use self::run::{RunError, Totals, run, run_partial};
+pub use self::error::WalkError;
+pub use self::run::{RunError, Totals, run, run_partial, run_selection};
+pub use self::selection::{Budget, ByteRange, ByteRangeError, Selection};
 
 use self::path::Next;
 use crate::block::{identity, is_leaf};
@@ -63,7 +73,7 @@ impl Scope {
     }
 }
 
-/// A walk over the part of a DAG that a [`Scope`] means.
+/// A walk over the part of a DAG that a [`Scope`] or a [`Selection`] means.
 #[derive(Clone, Debug)]
 pub struct Walk {
     path: Vec<String>,
@@ -72,59 +82,20 @@ pub struct Walk {
     /// How many shards of a sharded directory the current segment has led through.
     shards: usize,
     what: What,
-    target: Option<Cid>,
+    /// Which bytes of the entity, when not all.
+    bytes: Option<ByteRange>,
+    /// Where those lie, once the size of the file is known.
+    range: Range<u64>,
+    /// Whether blocks are visited as often as they are linked.
+    repeats: bool,
+    budget: Budget,
+    /// What the path has led to so far, one for each link that it crossed.
+    roots: Vec<Cid>,
+    /// How many segments of the path stand before the first that the target has no link for.
+    reached: usize,
     waiting: Vec<Waiting>,
-    seen: HashSet<Seen>,
-}
-
-/// Why a walk cannot go on.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum WalkError {
-    /// A block cannot be read.
-    #[error("block {cid} cannot be read")]
-    Codec {
-        /// The block.
-        cid: Cid,
-        /// What is wrong with it.
-        #[source]
-        source: CodecError,
-    },
-    /// The path names something that is not there.
-    #[error("no entry {segment:?}")]
-    NotFound {
-        /// The part of the path.
-        segment: String,
-    },
-    /// The path goes on below something that has no entries.
-    #[error("{segment:?} is looked up in {cid}, which is no directory")]
-    NotADirectory {
-        /// The part of the path.
-        segment: String,
-        /// What has no entries.
-        cid: Cid,
-    },
-    /// Links are nested above [`MAX_DEPTH`].
-    #[error("{cid} lies deeper than {MAX_DEPTH} links")]
-    TooDeep {
-        /// The block.
-        cid: Cid,
-    },
-    /// More than [`MAX_WAITING`] links would wait.
-    #[error("{cid} has too many links")]
-    TooWide {
-        /// The block.
-        cid: Cid,
-    },
-    /// Data was handed in although nothing is wanted.
-    #[error("the walk is over")]
-    Over,
-    /// A block was to be passed over although its links matter.
-    #[error("{cid} is no leaf")]
-    NotALeaf {
-        /// The block.
-        cid: Cid,
-    },
+    /// The blocks that were visited, and whether everything below them was, or waits to be.
+    seen: HashMap<Seen, bool>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -145,6 +116,8 @@ enum Follow {
     All,
     /// Below the target, part of a sharded directory: only further shards matter.
     Shards,
+    /// Below the target, part of a file of which not all bytes are wanted: where the part starts, and its size.
+    Part { start: u64, size: u64 },
 }
 
 /// A visited block. The codec belongs to it: the same bytes have other links under another codec.
@@ -172,14 +145,29 @@ impl Walk {
     /// # Errors
     /// The root is an identity CID and what it carries ends the walk with an error.
     pub fn new(root: Cid, scope: &Scope) -> Result<Self, WalkError> {
+        Self::select(root, &Selection::of(scope.clone()))
+    }
+
+    /// Starts a walk over a part that is chosen more finely than a [`Scope`] can.
+    ///
+    /// # Errors
+    /// The root is an identity CID and what it carries ends the walk with an error.
+    pub fn select(root: Cid, selection: &Selection) -> Result<Self, WalkError> {
+        let Selection { scope, bytes, repeats, budget } = selection;
         let mut walk = Self {
             path: scope.path.clone(),
             passed: 0,
             shards: 0,
-            what: scope.what,
-            target: None,
+            // Bytes are those of an entity, whatever else is asked for.
+            what: if bytes.is_some() { What::Entity } else { scope.what },
+            bytes: *bytes,
+            range: 0..0,
+            repeats: *repeats,
+            budget: *budget,
+            roots: Vec::new(),
+            reached: scope.path.len(),
             waiting: Vec::new(),
-            seen: HashSet::new(),
+            seen: HashMap::new(),
         };
         walk.step_to(root, 0);
         walk.settle()?;
@@ -191,9 +179,29 @@ impl Walk {
         self.waiting.last().map(|waiting| &waiting.cid)
     }
 
+    /// Returns true when the wanted block was visited before and is wanted again only for other links of it.
+    ///
+    /// That happens when a file has the same part twice and each time other bytes of it are selected. Such a
+    /// block is not sent or counted again.
+    pub fn is_repeat(&self) -> bool {
+        !self.repeats && self.want().is_some_and(|cid| self.seen.contains_key(&Seen::of(cid)))
+    }
+
     /// Returns what the path leads to, once it has been followed to its end.
-    pub const fn target(&self) -> Option<&Cid> {
-        self.target.as_ref()
+    pub fn target(&self) -> Option<&Cid> {
+        self.roots.last().filter(|_| self.passed == self.path.len())
+    }
+
+    /// Returns what the path has led to so far: the root, then one CID for each link that it crossed, at its end
+    /// the target. Shards of directories are not among them.
+    pub fn roots(&self) -> &[Cid] {
+        &self.roots
+    }
+
+    /// Returns the segments that lead on inside the target, which has no link there; none before the path has
+    /// been followed to its end.
+    pub fn rest(&self) -> &[String] {
+        &self.path[self.reached..]
     }
 
     /// Takes the verified data of the wanted block and moves on.
@@ -202,7 +210,9 @@ impl Walk {
     /// The block cannot be read or the path does not exist. The same block is wanted again, so a walk never
     /// looks complete after an error.
     pub fn on_block(&mut self, data: &[u8]) -> Result<(), WalkError> {
-        let next = self.waiting.pop().ok_or(WalkError::Over)?;
+        let next = self.waiting.last().copied().ok_or(WalkError::Over)?;
+        self.spend(&next.cid, data)?;
+        self.waiting.pop();
         if let Err(error) = self.visit(next, data).and_then(|()| self.settle()) {
             self.waiting.push(next);
             return Err(error);
@@ -229,8 +239,22 @@ impl Walk {
             return Err(WalkError::NotALeaf { cid: absent.cid });
         }
         self.waiting.pop();
-        self.seen.insert(Seen::of(&absent.cid));
+        self.mark(absent);
         self.settle()
+    }
+
+    /// Takes a block out of the budget.
+    fn spend(&mut self, cid: &Cid, data: &[u8]) -> Result<(), WalkError> {
+        let left = Budget {
+            blocks: self.budget.blocks.checked_sub(1).ok_or(WalkError::TooLong { cid: *cid })?,
+            bytes: self.budget.bytes.saturating_sub(Bytes::of(data)),
+            ..self.budget
+        };
+        if Bytes::of(data) > self.budget.bytes {
+            return Err(WalkError::TooLong { cid: *cid });
+        }
+        self.budget = left;
+        Ok(())
     }
 
     /// Resolves identity CIDs and drops visited blocks until a block is really needed.
@@ -239,7 +263,7 @@ impl Walk {
             if let Some(data) = identity(&next.cid) {
                 self.waiting.pop();
                 self.expand(next, data)?;
-            } else if self.seen.contains(&Seen::of(&next.cid)) {
+            } else if self.is_passed(&next) {
                 self.waiting.pop();
             } else {
                 break;
@@ -248,10 +272,24 @@ impl Walk {
         Ok(())
     }
 
+    /// Returns true when the block and what is wanted below it were visited, or wait to be.
+    fn is_passed(&self, block: &Waiting) -> bool {
+        !self.repeats
+            && self.seen.get(&Seen::of(&block.cid)).is_some_and(|whole| *whole || is_leaf(&block.cid))
+    }
+
     fn visit(&mut self, block: Waiting, data: &[u8]) -> Result<(), WalkError> {
         self.expand(block, data)?;
-        self.seen.insert(Seen::of(&block.cid));
+        self.mark(block);
         Ok(())
+    }
+
+    fn mark(&mut self, block: Waiting) {
+        if !self.repeats {
+            let whole = !matches!(block.follow, Follow::Part { .. });
+            let known = self.seen.entry(Seen::of(&block.cid)).or_default();
+            *known |= whole;
+        }
     }
 
     fn expand(&mut self, block: Waiting, data: &[u8]) -> Result<(), WalkError> {
@@ -264,6 +302,7 @@ impl Walk {
             },
             Follow::All => self.push_links(block, data),
             Follow::Shards => self.push_shards(block, data),
+            Follow::Part { start, size } => self.push_parts(block, data, start..start.saturating_add(size)),
         }
     }
 
@@ -271,7 +310,7 @@ impl Walk {
     fn step(&mut self, block: Waiting, data: &[u8]) -> Result<(), WalkError> {
         let rest = &self.path[self.passed..];
         let next = path::next(&block.cid, data, rest, self.shards)?;
-        let depth = deeper(&block)?;
+        let depth = self.deeper(&block)?;
         match next {
             Next::Shard(cid) => {
                 self.shards += 1;
@@ -285,20 +324,16 @@ impl Walk {
                 Ok(())
             }
             Next::Inside => {
+                self.reached = self.passed;
                 self.passed = self.path.len();
-                self.target = Some(block.cid);
                 self.expand(Waiting { follow: Follow::Target, ..block }, data)
             }
         }
     }
 
     fn step_to(&mut self, cid: Cid, depth: u32) {
-        let follow = if self.passed == self.path.len() {
-            self.target = Some(cid);
-            Follow::Target
-        } else {
-            Follow::Path
-        };
+        self.roots.push(cid);
+        let follow = if self.passed == self.path.len() { Follow::Target } else { Follow::Path };
         self.waiting.push(Waiting { cid, depth, follow });
     }
 
@@ -311,7 +346,10 @@ impl Walk {
         let node = pb::Node::decode(data).map_err(CodecError::Pb).map_err(fault)?;
         let Ok(fs) = FsNode::decode(node.data.unwrap_or_default()) else { return Ok(()) };
         match fs.kind {
-            Kind::File | Kind::Raw => self.push_links(block, data),
+            Kind::File | Kind::Raw => match self.bytes {
+                Some(bytes) => self.push_bytes(block, data, bytes),
+                None => self.push_links(block, data),
+            },
             Kind::HamtShard => self.push_shards(block, data),
             Kind::Directory | Kind::Symlink | Kind::Metadata => Ok(()),
         }
@@ -331,22 +369,59 @@ impl Walk {
         self.push(block, cids, Follow::Shards)
     }
 
+    /// Starts on the wanted bytes of a file. Without any, its first block is enough to see that there are none.
+    fn push_bytes(&mut self, block: Waiting, data: &[u8], bytes: ByteRange) -> Result<(), WalkError> {
+        let size = range::size(&block.cid, data)?;
+        let Some(range) = bytes.within(size) else { return Ok(()) };
+        if range == (0..size) {
+            return self.push_links(block, data);
+        }
+        self.range = range;
+        self.push_parts(block, data, 0..size)
+    }
+
+    /// Pushes the parts of a file's node that hold wanted bytes. Of a part that is wanted as a whole all links
+    /// are followed, as if nothing had been selected.
+    fn push_parts(&mut self, block: Waiting, data: &[u8], at: Range<u64>) -> Result<(), WalkError> {
+        let parts = range::parts(&block.cid, data, at)?;
+        let wanted = parts.into_iter().filter(|(_, at)| range::overlap(at, &self.range));
+        let follow = |at: &Range<u64>| match range::covers(&self.range, at) {
+            true => Follow::All,
+            false => Follow::Part { start: at.start, size: at.end.saturating_sub(at.start) },
+        };
+        let links = wanted.map(|(cid, at)| (cid, follow(&at))).collect();
+        self.push_each(block, links)
+    }
+
     fn push(&mut self, block: Waiting, cids: Vec<Cid>, follow: Follow) -> Result<(), WalkError> {
-        if cids.is_empty() {
+        self.push_each(block, cids.into_iter().map(|cid| (cid, follow)).collect())
+    }
+
+    fn push_each(&mut self, block: Waiting, links: Vec<(Cid, Follow)>) -> Result<(), WalkError> {
+        if links.is_empty() {
             return Ok(());
         }
-        let depth = deeper(&block)?;
-        if self.waiting.len() + cids.len() > MAX_WAITING {
+        let depth = self.deeper(&block)?;
+        if self.waiting.len() + links.len() > MAX_WAITING {
             return Err(WalkError::TooWide { cid: block.cid });
         }
-        let fresh = cids.into_iter().rev().filter(|cid| !self.seen.contains(&Seen::of(cid)));
-        self.waiting.extend(fresh.map(|cid| Waiting { cid, depth, follow }));
+        for (cid, follow) in links.into_iter().rev() {
+            let link = Waiting { cid, depth, follow };
+            if !self.is_passed(&link) {
+                self.waiting.push(link);
+            }
+        }
         Ok(())
     }
-}
 
-fn deeper(block: &Waiting) -> Result<u32, WalkError> {
-    if block.depth < MAX_DEPTH { Ok(block.depth + 1) } else { Err(WalkError::TooDeep { cid: block.cid }) }
+    fn deeper(&self, block: &Waiting) -> Result<u32, WalkError> {
+        let limit = self.budget.depth.min(MAX_DEPTH);
+        if block.depth < limit {
+            Ok(block.depth + 1)
+        } else {
+            Err(WalkError::TooDeep { cid: block.cid, limit })
+        }
+    }
 }
 
 #[cfg(test)]

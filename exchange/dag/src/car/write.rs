@@ -5,11 +5,11 @@ use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use cid::Cid;
 use pop_units::Bytes;
 
-use super::header::{self, Header};
+use super::frame::{header, section_head};
+use super::header as fixed;
 use super::index::Index;
 use super::input::BUFFER;
 use crate::block::Block;
-use crate::codec::proto::put_varint;
 
 /// Writes an archive, block by block: version 1, or version 2 with a sorted index behind the data.
 ///
@@ -59,7 +59,7 @@ impl<W: Write> CarWriter<W> {
         if let Some(indexed) = &mut self.indexed {
             indexed.index.add(cid, self.size);
         }
-        self.put(&[&cid.to_bytes(), data])
+        self.put(&[&section_head(cid, Bytes::of(data)), data])
     }
 
     /// Returns how many bytes of header, blocks and CIDs were written so far; the index comes on top.
@@ -74,10 +74,10 @@ impl<W: Write> CarWriter<W> {
     /// The output gives an error.
     pub fn finish(mut self) -> io::Result<W> {
         if let Some(Indexed { index, start, seek }) = self.indexed.take() {
-            let header = header::v2(self.size).ok_or(io::ErrorKind::FileTooLarge)?;
+            let header = fixed::v2(self.size).ok_or(io::ErrorKind::FileTooLarge)?;
             let mut counted = Counted { output: &mut self.output, size: 0 };
             index.write(&mut counted)?;
-            let end = [header::DATA_OFFSET, self.size, counted.size];
+            let end = [fixed::DATA_OFFSET, self.size, counted.size];
             let end = end.iter().try_fold(start, |sum, part| sum.checked_add(*part));
             let end = end.ok_or(io::ErrorKind::FileTooLarge)?;
             seek(&mut self.output, start)?;
@@ -89,22 +89,15 @@ impl<W: Write> CarWriter<W> {
     }
 
     fn begin(mut self, roots: &[Cid]) -> io::Result<Self> {
-        if roots.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "an archive needs a root"));
-        }
-        let header = Header { roots: Some(roots.to_vec()), version: 1 };
-        let bytes = serde_ipld_dagcbor::to_vec(&header).map_err(io::Error::other)?;
-        self.put(&[&bytes])?;
+        self.put(&[&header(roots)?])?;
         Ok(self)
     }
 
     fn put(&mut self, parts: &[&[u8]]) -> io::Result<()> {
-        let len = parts.iter().fold(0, |sum, part| sum + Bytes::of(part).get());
-        let mut prefix = Vec::with_capacity(10);
-        put_varint(&mut prefix, len);
-        self.output.write_all(&prefix)?;
-        parts.iter().try_for_each(|part| self.output.write_all(part))?;
-        self.size = self.size.saturating_add(Bytes::of(&prefix).get()).saturating_add(len);
+        for part in parts {
+            self.output.write_all(part)?;
+            self.size = self.size.saturating_add(Bytes::of(part).get());
+        }
         Ok(())
     }
 }

@@ -97,6 +97,7 @@ impl From<WalkError> for ResolveError {
             WalkError::Codec { cid, source } => Self::Codec { cid, source },
             WalkError::TooDeep { .. }
             | WalkError::TooWide { .. }
+            | WalkError::TooLong { .. }
             | WalkError::Over
             | WalkError::NotALeaf { .. } => Self::TooDeep,
         }

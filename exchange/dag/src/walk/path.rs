@@ -3,7 +3,7 @@
 use cid::Cid;
 
 use super::WalkError;
-use crate::codec::{Codec, CodecError, Selected, cbor, json, pb};
+use crate::codec::{Codec, CodecError, Selected, cbor, is_linkless, json, pb};
 use crate::unixfs::node::{FsNode, Kind};
 use crate::unixfs::shard::{Found, Shape};
 use crate::unixfs::tx_root;
@@ -26,6 +26,9 @@ pub(super) fn next(cid: &Cid, data: &[u8], path: &[String], shards: usize) -> Re
         Some(Codec::DagCbor) => in_cbor(cid, data, path),
         Some(Codec::Raw) => Err(WalkError::NotADirectory { segment: segment.clone(), cid: *cid }),
         Some(Codec::DagJson) => in_json(cid, data, path),
+        None if is_linkless(cid.codec()) => {
+            Err(WalkError::NotADirectory { segment: segment.clone(), cid: *cid })
+        }
         None => Err(WalkError::Codec { cid: *cid, source: CodecError::Unsupported(cid.codec()) }),
     }
 }

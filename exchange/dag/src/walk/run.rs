@@ -4,7 +4,7 @@ use bytes::Bytes as Buf;
 use cid::Cid;
 use pop_units::Bytes;
 
-use super::{Scope, Walk, WalkError};
+use super::{Scope, Selection, Walk, WalkError};
 use crate::source::{BlockSource, SinkError, SourceError};
 
 /// What a walk met.
@@ -59,6 +59,20 @@ pub fn run(
     follow(Walk::new(root, scope)?, source, visit, &mut missing)
 }
 
+/// Walks over a part that is chosen more finely than a [`Scope`] can, as [`run`] does.
+///
+/// # Errors
+/// As [`run`], or the part is above the budget of the selection.
+pub fn run_selection(
+    root: Cid,
+    selection: &Selection,
+    source: &dyn BlockSource,
+    visit: &mut dyn FnMut(&Cid, &Buf) -> Result<(), SinkError>,
+) -> Result<Totals, RunError> {
+    let mut missing = |cid: &Cid| Err(RunError::Missing { cid: *cid });
+    follow(Walk::select(root, selection)?, source, visit, &mut missing)
+}
+
 /// Walks over what `source` has of a partial DAG: a block that is not here is told to `absent` and passed over
 /// with all below it.
 ///
@@ -91,7 +105,11 @@ fn follow(
             walk.on_absent().map_err(|_| RunError::Missing { cid })?;
             continue;
         };
+        let repeat = walk.is_repeat();
         walk.on_block(&data)?;
+        if repeat {
+            continue;
+        }
         visit(&cid, &data)?;
         totals.blocks += 1;
         totals.bytes = totals.bytes.saturating_add(Bytes::of(&data));

@@ -22,6 +22,7 @@ mod resolve;
 pub mod server;
 pub mod settings;
 mod site;
+mod tls;
 mod upload;
 mod view;
 
@@ -30,3 +31,4 @@ pub use crate::content::{
 };
 pub use crate::server::{Bound, ServeError};
 pub use crate::settings::Settings;
+pub use crate::tls::TlsError;

@@ -168,7 +168,8 @@ pub enum Codec {
 /// An upload under way. Dropping it leaves nothing of it.
 #[async_trait]
 pub trait Intake: Send {
-    /// Begins a file; the bytes that follow are its content.
+    /// Begins a file; the bytes that follow are its content. Slashes in the name part directories; the name of an
+    /// upload that is one file says nothing.
     ///
     /// # Errors
     /// The name cannot be one, stands there already, or the file before could not be kept.
@@ -196,6 +197,20 @@ pub struct Uploaded {
     pub size: Bytes,
     /// How many nodes are asked to keep copies; they are still at it.
     pub replication: u8,
+    /// What stands directly under the root, by name; nothing when the upload is one file.
+    pub entries: Vec<UploadedEntry>,
+}
+
+/// A name under the root of an upload.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct UploadedEntry {
+    /// The name.
+    pub key: String,
+    /// What it leads to: a file, or a directory when names with slashes began with it.
+    #[serde(serialize_with = "as_text")]
+    pub cid: Cid,
+    /// Bytes of content.
+    pub size: Bytes,
 }
 
 /// Why an upload was not kept.
@@ -219,6 +234,12 @@ pub enum UploadError {
     Twice {
         /// The name.
         name: String,
+    },
+    /// The root cannot be written in the form that was asked for.
+    #[error("it cannot be written: {why}")]
+    Form {
+        /// What is in the way.
+        why: String,
     },
     /// The node is stopping.
     #[error("the node is stopping")]

@@ -27,7 +27,8 @@ mod upload;
 mod view;
 
 pub use crate::content::{
-    Arrival, Blocks, Codec, Content, Intake, Miss, Offer, Order, Retrieval, UploadError, Uploaded, Wanted,
+    Arrival, Blocks, Codec, Content, Intake, Miss, Offer, Order, Retrieval, UploadError, Uploaded,
+    UploadedEntry, Wanted,
 };
 pub use crate::server::{Bound, ServeError};
 pub use crate::settings::Settings;

@@ -6,6 +6,7 @@ use tokio::sync::Semaphore;
 
 use crate::content::Content;
 use crate::settings::Settings;
+use crate::upload::Gate;
 
 /// Blocking reads at once; above that, requests take turns.
 const READS: usize = 64;
@@ -16,10 +17,13 @@ pub(crate) struct Site {
     pub(crate) content: Arc<dyn Content>,
     /// Turns for blocking reads.
     pub(crate) reads: Arc<Semaphore>,
+    /// Who uploads; `None` when nobody may.
+    pub(crate) uploads: Option<Arc<Gate>>,
 }
 
 impl Site {
     pub(crate) fn new(settings: Settings, content: Arc<dyn Content>) -> Self {
-        Self { settings, content, reads: Arc::new(Semaphore::new(READS)) }
+        let uploads = settings.uploads.as_ref().map(|uploads| Arc::new(Gate::new(uploads)));
+        Self { settings, content, reads: Arc::new(Semaphore::new(READS)), uploads }
     }
 }

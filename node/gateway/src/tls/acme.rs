@@ -6,6 +6,8 @@
 
 mod authority;
 mod cache;
+#[cfg(test)]
+mod pebble_tests;
 mod schedule;
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@ pub mod walk;
 
 pub use bytes::Bytes as Buf;
 pub use cid::Cid;
+pub use cid::multibase::Base;
 
 pub use crate::block::{Block, BlockError, MAX_BLOCK, identity, is_leaf};
 pub use crate::codec::{Codec, CodecError, Value, links};

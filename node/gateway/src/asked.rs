@@ -13,6 +13,8 @@ pub(crate) struct Asked {
     pub(crate) headers: HeaderMap,
     pub(crate) target: Target,
     pub(crate) query: Query,
+    /// The form of the answer that was chosen.
+    pub(crate) format: Format,
     /// The client, behind proxies that are believed.
     pub(crate) from: IpAddr,
     /// The scheme, host and port that the client used.
@@ -73,9 +75,10 @@ pub(crate) struct Query {
 }
 
 /// The form of the answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Format {
     /// By what the content is.
+    #[default]
     Natural,
     /// The block.
     Raw,

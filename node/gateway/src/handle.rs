@@ -1,16 +1,299 @@
 //! One request from its head to its answer.
+//!
+//! There is no route here but content and, where the owner wants them, uploads. The control API is another crate,
+//! behind another listener: no path, method or header leads to it.
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Body;
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body::Body as _;
 
-use crate::refusal::Refusal;
+use crate::answer::{car, codec, directory, file, raw, tar};
+use crate::asked::{Asked, Face, Format};
+use crate::content::Wanted;
+use crate::refusal::{Keep, Refusal};
+use crate::request::accept::{self, Choice};
+use crate::request::{self, Wish, headers};
+use crate::resolve::{self, Found, Kind};
+use crate::server::Served;
 use crate::site::Site;
+use crate::upload;
+use crate::view::View;
+
+/// How long others may remember content: it never changes under its CID. The value that gateways agree on.
+const FOREVER: HeaderValue = HeaderValue::from_static("public, max-age=29030400, immutable");
+
+/// How long others may remember a redirect inside content: the shape of its URL is ours, and may change.
+const WEEK: HeaderValue = HeaderValue::from_static("public, max-age=604800");
 
 /// Answers a request. Never fails: what goes wrong is an answer too.
 pub(crate) async fn handle(site: Arc<Site>, request: Request<Body>, from: IpAddr) -> Response<Body> {
-    let _ = (site, request, from);
-    Refusal::new(StatusCode::NOT_IMPLEMENTED, "not built yet").into_response()
+    let has_uploads = site.settings.uploads.is_some();
+    let is_head = request.method() == Method::HEAD;
+    let client = request.headers().clone();
+    let mut response = match choose(&site, request, from).await {
+        Ok(response) => response,
+        Err(refusal) => refusal.answer(&client),
+    };
+    headers::add_common(response.headers_mut(), has_uploads);
+    if is_head || response.status() == StatusCode::NOT_MODIFIED {
+        return without_body(response);
+    }
+    response
 }
+
+/// Takes the body off and leaves what is said about it.
+fn without_body(mut response: Response<Body>) -> Response<Body> {
+    let size = response.body().size_hint().exact();
+    let is_whole = response.status() != StatusCode::NOT_MODIFIED;
+    if is_whole && let Some(size) = size {
+        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert(HeaderValue::from(size));
+    }
+    response.map(|_| Body::empty())
+}
+
+/// Goes by the method.
+async fn choose(site: &Arc<Site>, request: Request<Body>, from: IpAddr) -> Result<Response<Body>, Refusal> {
+    let has_uploads = site.settings.uploads.is_some();
+    request::refuse_long(request.uri())?;
+    match *request.method() {
+        Method::GET | Method::HEAD => {}
+        Method::OPTIONS => {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            response.headers_mut().insert(header::ALLOW, headers::methods(has_uploads));
+            return Ok(response);
+        }
+        Method::POST if has_uploads && request.uri().path() == "/" => {
+            return upload::answer(site, request, from).await;
+        }
+        _ => return Err(no_method(has_uploads)),
+    }
+    if !request.body().is_end_stream() {
+        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "this request takes no body"));
+    }
+    let (head, _) = request.into_parts();
+    match request::read(&site.settings, &head, from)? {
+        Wish::Greeting => Ok(greeting()),
+        Wish::Content(asked, choice) => content(site, &asked, &choice).await,
+    }
+}
+
+fn no_method(has_uploads: bool) -> Refusal {
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this method is not served here")
+        .with(header::ALLOW, headers::methods(has_uploads))
+}
+
+/// Says what this is.
+fn greeting() -> Response<Body> {
+    let mut response = Response::new(Body::from("This is a gateway of pop. Ask for /ipfs/CID.\n"));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+/// Answers with content.
+async fn content(site: &Arc<Site>, asked: &Asked, choice: &Choice) -> Result<Response<Body>, Refusal> {
+    let begun = Instant::now();
+    refresh_lists(site, begun).await;
+    site.lists.check(&asked.target.root, &asked.target.segments)?;
+    let only_cached = headers::has_directive(&asked.headers, &header::CACHE_CONTROL, "only-if-cached");
+    let view = view(site, asked, !only_cached);
+    let answered = async {
+        let found = resolve::find(&view, &asked.target).await?;
+        let resolved = begun.elapsed();
+        check_found(site, asked, &found)?;
+        charge(site, asked, &found).await?;
+        let response = answer(asked, &found, view.clone(), choice).await?;
+        Ok((found, resolved, response))
+    };
+    let (found, resolved, mut response) = match answered.await {
+        Ok(all) => all,
+        Err(refusal) if only_cached && is_miss(&refusal) => return Ok(not_cached()),
+        Err(refusal) => return Err(refusal),
+    };
+    describe(&mut response, asked, &found, choice);
+    let timing = format!("resolve;dur={:.1}", resolved.as_secs_f64() * 1e3);
+    insert(response.headers_mut(), "server-timing", &timing);
+    let status = if view.has_fetched() { "pop; fwd=uri-miss; stored" } else { "pop; hit" };
+    insert(response.headers_mut(), "cache-status", status);
+    Ok(response)
+}
+
+/// Reads the lists again when it is time to.
+async fn refresh_lists(site: &Arc<Site>, now: Instant) {
+    if !site.lists.is_due(now) {
+        return;
+    }
+    let site = Arc::clone(site);
+    // Whatever happens to it, the lists that are known still hold.
+    let _ = tokio::task::spawn_blocking(move || site.lists.refresh(now)).await;
+}
+
+fn view(site: &Arc<Site>, asked: &Asked, may_fetch: bool) -> View {
+    let wanted = Wanted { root: asked.target.root, path: asked.target.segments.clone(), from: asked.from };
+    let is_for = site.settings.fetch_for.iter().any(|net| net.contains(&asked.from));
+    View::new(Arc::clone(site), wanted, may_fetch && is_for)
+}
+
+/// Refuses what the path led to or through, when it is on the list of what is never served.
+fn check_found(site: &Site, asked: &Asked, found: &Found) -> Result<(), Refusal> {
+    if site.lists.is_empty() {
+        return Ok(());
+    }
+    for (at, root) in found.roots.iter().enumerate() {
+        let below = asked.target.segments.get(at..).unwrap_or_default();
+        site.lists.check_block(root, below)?;
+    }
+    site.lists.check_block(&found.cid, &[])
+}
+
+/// Refuses content that is sold to whoever asks from elsewhere; the owner's own programs read it.
+async fn charge(site: &Arc<Site>, asked: &Asked, found: &Found) -> Result<(), Refusal> {
+    if asked.from.is_loopback() {
+        return Ok(());
+    }
+    let broken =
+        || Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the price of the content could not be read");
+    let turn = Arc::clone(&site.reads).acquire_owned().await;
+    let turn = turn.map_err(|_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the node is stopping"))?;
+    let root = found.roots.first().copied().unwrap_or(asked.target.root);
+    let content = Arc::clone(&site.content);
+    let price = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        content.price(&root)
+    });
+    let Some(offer) = price.await.map_err(|_| broken())? else { return Ok(()) };
+    let mut refusal = Refusal::new(StatusCode::PAYMENT_REQUIRED, "this content is sold");
+    refusal.json = Some(serde_json::to_value(&offer).map_err(|_| broken())?);
+    Err(refusal)
+}
+
+/// Goes by what is asked for and what there is.
+async fn answer(
+    asked: &Asked,
+    found: &Found,
+    view: View,
+    choice: &Choice,
+) -> Result<Response<Body>, Refusal> {
+    match (&asked.format, found.kind) {
+        (Format::Raw | Format::Car(_) | Format::Tar, _) if !found.rest.is_empty() => {
+            Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "the path ends inside a block"))
+        }
+        (Format::Raw, _) => raw::answer(asked, found, view).await,
+        (Format::Car(form), _) => car::answer(asked, found, view, form).await,
+        (Format::Tar, _) => tar::answer(asked, found, view).await,
+        (format, Kind::Value) => codec::answer(asked, found, view, format).await,
+        (Format::Natural, Kind::File(_) | Kind::Symlink) => {
+            file::answer(asked, found, view, file::Named::default()).await
+        }
+        (Format::Natural | Format::Json, Kind::Directory) => directory::answer(asked, found, view).await,
+        (Format::Json, Kind::File(_)) => json_file(asked, found, view, choice).await,
+        (Format::Natural, Kind::Other) => Err(mismatch("the block is of a codec that is not shown here")),
+        (Format::Json, Kind::Symlink | Kind::Other)
+        | (
+            Format::DagJson | Format::DagCbor | Format::Cbor,
+            Kind::File(_) | Kind::Directory | Kind::Symlink | Kind::Other,
+        ) => Err(mismatch("the content is not of this codec, and codecs are not converted")),
+    }
+}
+
+fn mismatch(why: &str) -> Refusal {
+    accept::not_acceptable(why).hint("fetch the block with ?format=raw and convert it")
+}
+
+/// Answers with a file as JSON, when it is JSON.
+async fn json_file(
+    asked: &Asked,
+    found: &Found,
+    view: View,
+    choice: &Choice,
+) -> Result<Response<Body>, Refusal> {
+    let mut response = file::answer(asked, found, view, file::Named::default()).await?;
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let is_json = kind.is_some_and(|kind| kind.split(';').next() == Some("application/json"));
+    match kind {
+        Some(_) if is_json => {
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            Ok(response)
+        }
+        // No type stands on 304 and 416, which say nothing of the kind.
+        None => Ok(response),
+        Some(_) if choice.or_natural => Ok(response),
+        Some(_) => Err(mismatch("the file is not JSON")),
+    }
+}
+
+/// Returns whether a refusal says that content is not here, rather than what it is like.
+fn is_miss(refusal: &Refusal) -> bool {
+    match refusal.status {
+        StatusCode::NOT_FOUND => refusal.keep == Keep::No,
+        status => matches!(status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT),
+    }
+}
+
+/// Says that content is not here to a client that wants it only then.
+fn not_cached() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::PRECONDITION_FAILED;
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Adds what answers with content have in common.
+fn describe(response: &mut Response<Body>, asked: &Asked, found: &Found, choice: &Choice) {
+    let status = response.status();
+    let is_moved = status.is_redirection() && status != StatusCode::NOT_MODIFIED;
+    let is_content = status.is_success() || status == StatusCode::NOT_MODIFIED;
+    let keep = match (is_moved, is_content) {
+        (true, _) => WEEK,
+        (_, true) => FOREVER,
+        (false, false) => HeaderValue::from_static("no-store"),
+    };
+    let headers = response.headers_mut();
+    headers.entry(header::CACHE_CONTROL).or_insert(keep);
+    if is_moved {
+        return;
+    }
+    insert(headers, "x-ipfs-path", &asked.target.content_path());
+    if asked.query.format.is_none() {
+        headers::add_vary(headers, "Accept");
+    }
+    if !is_content {
+        return;
+    }
+    let roots = roots(asked, found);
+    insert(headers, "x-ipfs-roots", &roots);
+    if choice.by_accept
+        && let Some(location) =
+            accept::content_location(&asked.target.url_path(), &asked.query, &asked.format)
+    {
+        insert(headers, "content-location", &location);
+    }
+    if asked.target.face != Face::Subdomain {
+        headers::add_walls(headers);
+    }
+    if status.is_success() {
+        response.extensions_mut().get_or_insert_with(|| Served(asked.target.root));
+    }
+}
+
+/// Lists the roots of the path's segments; the first as it was written.
+fn roots(asked: &Asked, found: &Found) -> String {
+    let rest = found.roots.iter().skip(1).map(ToString::to_string);
+    let all: Vec<String> = std::iter::once(asked.target.root_text.clone()).chain(rest).collect();
+    all.join(",")
+}
+
+fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -18,10 +18,13 @@ mod asked;
 mod content;
 mod handle;
 mod refusal;
+mod request;
 mod resolve;
 pub mod server;
 pub mod settings;
 mod site;
+#[cfg(test)]
+mod testing;
 mod tls;
 mod upload;
 mod view;
@@ -30,6 +33,7 @@ pub use crate::content::{
     Arrival, Blocks, Codec, Content, Intake, Miss, Offer, Order, Retrieval, UploadError, Uploaded,
     UploadedEntry, Wanted,
 };
+pub use crate::request::lists::ListError;
 pub use crate::server::{Bound, ServeError};
 pub use crate::settings::Settings;
 pub use crate::tls::TlsError;

@@ -5,6 +5,12 @@ use std::time::Duration;
 use axum::body::Body;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
+use crate::request::{accept, headers};
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+const HTML: &str = "text/html; charset=utf-8";
+
 /// How long others may remember a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keep {
@@ -87,13 +93,59 @@ impl Refusal {
 
     /// Returns the answer, as text.
     pub(crate) fn into_response(self) -> Response<Body> {
+        self.answer(&HeaderMap::new())
+    }
+
+    /// Returns the answer in the form that a client takes.
+    pub(crate) fn answer(self, client: &HeaderMap) -> Response<Body> {
+        let (kind, body) = self.body(client);
+        let Self(said) = self;
+        let directive = cache_control(said.status, said.keep);
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = said.status;
+        let headers = response.headers_mut();
+        *headers = said.headers;
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers.entry(header::CACHE_CONTROL).or_insert(directive);
+        if !said.status.is_redirection() {
+            headers::add_vary(headers, "Accept");
+        }
+        if kind == HTML {
+            headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(headers::OWN_PAGE));
+        }
+        response
+    }
+
+    fn body(&self, client: &HeaderMap) -> (&'static str, String) {
+        if let Some(json) = &self.json {
+            return (JSON, format!("{json}\n"));
+        }
+        if !self.status.is_redirection() && accept::takes_json(client) {
+            let mut json = serde_json::json!({ "status": self.status.as_u16(), "error": self.message });
+            if !self.hint.is_empty() {
+                json["hint"] = self.hint.as_str().into();
+            }
+            return (JSON, format!("{json}\n"));
+        }
         let text = match self.hint.is_empty() {
             true => format!("{}\n", self.message),
             false => format!("{}\n{}\n", self.message, self.hint),
         };
-        let mut response = Response::new(Body::from(text));
-        *response.status_mut() = self.status;
-        *response.headers_mut() = self.0.headers;
-        response
+        (TEXT, text)
     }
+}
+
+/// Says how long a refusal may be remembered. Always something: caches remember many a status by guess otherwise.
+fn cache_control(status: StatusCode, keep: Keep) -> HeaderValue {
+    let seconds = match keep {
+        Keep::No => return HeaderValue::from_static("no-store"),
+        Keep::For(time) => time.as_secs(),
+    };
+    let text = match status {
+        StatusCode::GONE | StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS | StatusCode::UNPROCESSABLE_ENTITY => {
+            format!("max-age={seconds}")
+        }
+        _ => format!("public, max-age={seconds}"),
+    };
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("no-store"))
 }

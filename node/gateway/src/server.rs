@@ -46,6 +46,9 @@ pub enum ServeError {
         #[source]
         source: std::io::Error,
     },
+    /// A list of what is served cannot be used.
+    #[error(transparent)]
+    List(#[from] crate::request::lists::ListError),
 }
 
 /// A gateway that listens and does not answer yet.
@@ -63,7 +66,9 @@ impl Bound {
         let address = settings.listen;
         let plain = TcpListener::bind(address).await;
         let plain = plain.map_err(|source| ServeError::Listen { address, source })?;
-        Ok(Self { site: Arc::new(Site::new(settings, content)), plain })
+        let site = Site::new(settings, content);
+        site.lists.load(std::time::Instant::now())?;
+        Ok(Self { site: Arc::new(site), plain })
     }
 
     /// Returns the address of plain HTTP.

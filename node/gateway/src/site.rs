@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use crate::content::Content;
+use crate::request::lists::Lists;
 use crate::settings::Settings;
 use crate::upload::Gate;
 
@@ -19,11 +20,14 @@ pub(crate) struct Site {
     pub(crate) reads: Arc<Semaphore>,
     /// Who uploads; `None` when nobody may.
     pub(crate) uploads: Option<Arc<Gate>>,
+    /// What is never served, and what alone is.
+    pub(crate) lists: Lists,
 }
 
 impl Site {
     pub(crate) fn new(settings: Settings, content: Arc<dyn Content>) -> Self {
         let uploads = settings.uploads.as_ref().map(|uploads| Arc::new(Gate::new(uploads)));
-        Self { settings, content, reads: Arc::new(Semaphore::new(READS)), uploads }
+        let lists = Lists::new(&settings.lists);
+        Self { settings, content, reads: Arc::new(Semaphore::new(READS)), uploads, lists }
     }
 }

@@ -32,6 +32,11 @@ impl View {
         Self { site, wanted, may_fetch }
     }
 
+    /// Returns whether blocks were looked for elsewhere.
+    pub(crate) fn has_fetched(&self) -> bool {
+        false
+    }
+
     /// Runs blocking work over the blocks, off the runtime's threads.
     ///
     /// When the work meets a missing block, the content is retrieved where the policy allows it, and the work is

@@ -1,0 +1,76 @@
+//! The headers that answers have whatever they are.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+/// What scripts of other origins may read.
+const EXPOSED: &str = "Accept-Ranges, Cache-Status, Content-Disposition, Content-Length, Content-Location, \
+    Content-Range, Etag, Ipfs-Hash, Link, Location, Retry-After, Server-Timing, X-Chunked-Output, X-Ipfs-Path, \
+    X-Ipfs-Roots, X-Request-Id, X-Stream-Output";
+
+/// What scripts of other origins may send: every header that is read here.
+const ALLOWED: &str = "Accept, Authorization, Cache-Control, Codec-Type, Content-Disposition, Content-Replication, \
+    Content-Type, If-Match, If-Modified-Since, If-None-Match, If-Range, If-Unmodified-Since, Range, Service-Worker, \
+    Traceparent, User-Agent, X-Requested-With, X-Request-Id";
+
+/// Content that can run script gets an origin of nobody, where it would share one with all other content.
+const SANDBOX: &str = "sandbox allow-scripts allow-forms allow-popups allow-downloads";
+
+/// A page of ours loads nothing.
+pub(crate) const OWN_PAGE: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
+
+/// What no page on a shared origin needs.
+const PERMISSIONS: &str = "camera=(), geolocation=(), microphone=(), payment=(), usb=()";
+
+/// Returns the methods that there are.
+pub(crate) fn methods(has_uploads: bool) -> HeaderValue {
+    HeaderValue::from_static(if has_uploads { "GET, HEAD, OPTIONS, POST" } else { "GET, HEAD, OPTIONS" })
+}
+
+/// Adds what every answer has: permission for scripts of any origin, as all content is public and no credential is
+/// ever looked at on the way out, and an end to guesses about types.
+pub(crate) fn add_common(headers: &mut HeaderMap, has_uploads: bool) {
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods(has_uploads));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(ALLOWED));
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+    let policy = HeaderName::from_static("cross-origin-resource-policy");
+    headers.insert(policy, HeaderValue::from_static("cross-origin"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+}
+
+/// Adds what keeps content of one author from content of another where all have one origin.
+pub(crate) fn add_walls(headers: &mut HeaderMap) {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if is_active(kind) && !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(SANDBOX));
+    }
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(HeaderName::from_static("permissions-policy"), HeaderValue::from_static(PERMISSIONS));
+}
+
+/// Returns whether a browser runs script in content of a type.
+fn is_active(kind: &str) -> bool {
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_xml = kind.ends_with("+xml") || kind.ends_with("/xml") || kind.ends_with("/xsl");
+    is_xml || kind == "text/html" || kind == "multipart/related" || kind == "application/x-mimearchive"
+}
+
+/// Adds a name to `Vary`.
+pub(crate) fn add_vary(headers: &mut HeaderMap, name: &str) {
+    let sent = headers.get(header::VARY).and_then(|sent| sent.to_str().ok()).unwrap_or_default();
+    if sent.split(',').any(|other| other.trim().eq_ignore_ascii_case(name)) {
+        return;
+    }
+    let all = if sent.is_empty() { name.to_owned() } else { format!("{sent}, {name}") };
+    if let Ok(all) = HeaderValue::from_str(&all) {
+        headers.insert(header::VARY, all);
+    }
+}
+
+/// Returns whether a list of directives holds one.
+pub(crate) fn has_directive(headers: &HeaderMap, name: &HeaderName, directive: &str) -> bool {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    let mut members = values.flat_map(|value| value.split(','));
+    members.any(|member| member.split('=').next().unwrap_or_default().trim().eq_ignore_ascii_case(directive))
+}

@@ -1,0 +1,61 @@
+//! The query of a URL.
+
+use crate::asked::Query;
+
+/// Reads the parameters that mean something. Of repeated ones the first counts, as caches that sort them cannot tell.
+pub(crate) fn read(raw: Option<&str>) -> Query {
+    let mut query = Query { raw: raw.map(str::to_owned), ..Query::default() };
+    let mut seen = Vec::new();
+    for (name, value) in form_urlencoded::parse(raw.unwrap_or_default().as_bytes()) {
+        if seen.contains(&name) {
+            continue;
+        }
+        set(&mut query, &name, &value);
+        // Only those of this list are remembered: what a client makes up takes no memory.
+        if NAMES.contains(&name.as_ref()) {
+            seen.push(name);
+        }
+    }
+    query
+}
+
+/// Every parameter that is read.
+const NAMES: [&str; 11] = [
+    "format",
+    "filename",
+    "download",
+    "page",
+    "dag-scope",
+    "entity-bytes",
+    "car-version",
+    "car-order",
+    "car-dups",
+    "uri",
+    "go-get",
+];
+
+fn set(query: &mut Query, name: &str, value: &str) {
+    let text = || (!value.is_empty()).then(|| value.to_owned());
+    match name {
+        "format" => query.format = text(),
+        "filename" => query.filename = text(),
+        "download" => query.download = value == "true" || value == "1",
+        "page" => query.page = value.parse().ok(),
+        "dag-scope" => query.dag_scope = Some(value.to_owned()),
+        "entity-bytes" => query.entity_bytes = Some(value.to_owned()),
+        "car-version" => query.car_version = Some(value.to_owned()),
+        "car-order" => query.car_order = Some(value.to_owned()),
+        "car-dups" => query.car_dups = Some(value.to_owned()),
+        "uri" => query.uri = text(),
+        "go-get" => query.go_get = value == "1",
+        _ => {}
+    }
+}
+
+impl Query {
+    /// Returns whether the URL carries a parameter.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        let raw = self.raw.as_deref().unwrap_or_default();
+        form_urlencoded::parse(raw.as_bytes()).any(|(other, _)| other == name)
+    }
+}

@@ -1,0 +1,55 @@
+//! Where content that is asked for in a roundabout way is found.
+
+use std::time::Duration;
+
+use http::{HeaderValue, StatusCode, header};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+use crate::refusal::{Keep, Refusal};
+use crate::request::target;
+
+/// What is escaped in a query that is handed on: what no header and no URL may carry.
+const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>');
+
+/// How long a redirect may be remembered: it depends on settings, which change.
+const KEEP: Duration = Duration::from_secs(3600);
+
+/// Sends the client elsewhere for good.
+pub(crate) fn moved(location: &str) -> Refusal {
+    let Ok(value) = HeaderValue::from_str(location) else {
+        return Refusal::bad("the path cannot be written as a URL");
+    };
+    Refusal::new(StatusCode::MOVED_PERMANENTLY, "moved").with(header::LOCATION, value).keep(Keep::For(KEEP))
+}
+
+/// Returns a path with the query that was sent.
+pub(crate) fn with_query(path: &str, query: Option<&str>) -> String {
+    match query {
+        Some(query) => format!("{path}?{}", utf8_percent_encode(query, QUERY)),
+        None => path.to_owned(),
+    }
+}
+
+/// Returns the redirect for `?uri=`, which browsers send that have this gateway as a handler of `ipfs://`.
+///
+/// # Errors
+/// The URI is none of content.
+pub(crate) fn scheme(uri: &str) -> Result<Refusal, Refusal> {
+    let bad = || Refusal::bad("the parameter uri is no ipfs:// or ipns:// address");
+    let (scheme, rest) = uri.split_once("://").ok_or_else(bad)?;
+    let scheme = scheme.to_ascii_lowercase();
+    if !matches!(scheme.as_str(), "ipfs" | "ipns") {
+        return Err(bad());
+    }
+    let rest = rest.split_once('#').map_or(rest, |(rest, _)| rest);
+    let (path, query) = match rest.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (rest, None),
+    };
+    let path = target::split(path)?;
+    if path.segments.is_empty() {
+        return Err(bad());
+    }
+    let names = std::iter::once(scheme.as_str()).chain(path.segments.iter().map(String::as_str));
+    Ok(moved(&with_query(&target::join(names, path.slash), query)))
+}

@@ -7,21 +7,28 @@
 //! `POP_*` variables that name no setting are left alone; others of the house (`POP_REPO`, `POP_WALLET_PASSPHRASE`)
 //! live there too.
 
+mod check;
 mod file;
 mod layer;
+mod network;
 mod setting;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use multiaddr::Multiaddr;
 use pop_evict::Choice;
 use pop_units::{AttoFil, Bytes, PricePerByte, Span};
 
+pub use check::Contradiction;
 pub use file::{WriteError, set, write_default_commented};
 pub use layer::{ConfigError, Entry, Origin};
-pub use setting::{ChainChoice, LogFormat, LogLevel, Percent, Rate};
+pub use network::Network;
+pub use setting::{
+    AccessLogFormat, ChainChoice, FetchChoice, LogFormat, LogLevel, Percent, Rate, SellChoice, ServeChoice,
+};
 
 use layer::Layers;
 use setting::Setting;
@@ -115,10 +122,66 @@ settings! {
     chain_token_file: Option<PathBuf> = "";
     /// Where the HTTP gateway is served; not at all when empty.
     gateway_listen: Option<SocketAddr> = "";
-    /// The file that holds the token for uploads through the gateway; uploads are off when empty.
+    /// What the gateway answers: full, trustless (blocks and CARs alone), or auto: full on loopback, trustless elsewhere.
+    gateway_serve: ServeChoice = "auto";
+    /// Host names below which every content has a web origin of its own, like CID.ipfs.localhost.
+    gateway_hosts: Vec<String> = "localhost";
+    /// Networks of proxies whose X-Forwarded headers are believed.
+    gateway_proxies: Vec<Network> = "127.0.0.0/8 ::1/128";
+    /// What the gateway does about content that is not here: off, free (fetched if it costs nothing) or paid.
+    gateway_fetch: FetchChoice = "off";
+    /// Networks for whose requests content is fetched.
+    gateway_fetch_for: Vec<Network> = "127.0.0.0/8 ::1/128";
+    /// The most that one request to the gateway may cost this node.
+    gateway_fetch_spend: AttoFil = "0.1 FIL";
+    /// How long a request to the gateway looks for offers and waits for the first block.
+    gateway_timeout: Span = "30s";
+    /// What content costs over HTTP: free, or node for the price of this node, which HTTP clients are told and cannot pay.
+    gateway_sell: SellChoice = "free";
+    /// The file that lists CIDs and paths which the gateway never serves.
+    gateway_deny_file: Option<PathBuf> = "";
+    /// The file that lists the roots which the gateway serves alone; all when empty.
+    gateway_allow_file: Option<PathBuf> = "";
+    /// Connections to the gateway at once.
+    gateway_connections: NonZeroUsize = "4096";
+    /// Requests that the gateway answers at once.
+    gateway_requests: NonZeroUsize = "2048";
+    /// Requests of one address that the gateway answers at once.
+    gateway_requests_per_address: NonZeroUsize = "512";
+    /// Requests that one address may begin each second; no bound when 0.
+    gateway_rate: u32 = "0";
+    /// The file that holds the tokens for uploads, one in a line; when empty only a gateway on loopback takes uploads.
     upload_token_file: Option<PathBuf> = "";
+    /// The largest upload.
+    upload_limit: Bytes = "10GiB";
+    /// What may be uploaded with one token in 24 hours; no bound when empty.
+    upload_quota: Option<Bytes> = "";
+    /// The file where requests to the gateway are logged, or - for standard output; not at all when empty.
+    access_log: Option<PathBuf> = "";
+    /// What a line of the access log looks like: combined or json.
+    access_log_format: AccessLogFormat = "combined";
+    /// Names of this node for which it gets certificates by itself.
+    domains: Vec<String> = "";
+    /// The certificate authority's ACME directory.
+    acme_directory: String = "https://acme-v02.api.letsencrypt.org/directory";
+    /// Whom the certificate authority may write to, like mailto:me@example.org.
+    acme_contact: Option<String> = "";
+    /// The file of roots that the certificate authority is checked against; the system's when empty.
+    acme_roots_file: Option<PathBuf> = "";
+    /// Where HTTPS is served; 0.0.0.0:443 when empty and there are domains or a certificate.
+    tls_listen: Option<SocketAddr> = "";
+    /// The file with a certificate chain of one's own.
+    tls_cert_file: Option<PathBuf> = "";
+    /// The file with its key.
+    tls_key_file: Option<PathBuf> = "";
+    /// Where /livez, /readyz and /metrics are served, for the owner's network alone; not at all when empty.
+    admin_listen: Option<SocketAddr> = "";
     /// A loopback address where the control API is served too, with the token in rpc.token.
     rpc_listen: Option<SocketAddr> = "";
+    /// Where browsers reach the control API over WebSocket, with the token in rpc.token; not at all when empty.
+    rpc_browser_listen: Option<SocketAddr> = "";
+    /// Origins of pages that may use it, like https://console.example.org.
+    rpc_origins: Vec<String> = "";
     /// What is logged: error, warn, info, debug or trace.
     log_level: LogLevel = "info";
     /// How it is logged: text or json.
@@ -171,10 +234,25 @@ impl Config {
             .collect();
         let layers = Layers::new(text.as_deref(), &environment, flags)?;
         let mut config = Self::of(&layers)?;
-        for path in [&mut config.chain_token_file, &mut config.upload_token_file].into_iter().flatten() {
+        for path in config.paths() {
             *path = repo.join(&path);
         }
         Ok(config)
+    }
+
+    /// Returns the paths that were chosen. A dash is none: it stands for standard output.
+    fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let files = [
+            &mut self.chain_token_file,
+            &mut self.gateway_deny_file,
+            &mut self.gateway_allow_file,
+            &mut self.upload_token_file,
+            &mut self.access_log,
+            &mut self.acme_roots_file,
+            &mut self.tls_cert_file,
+            &mut self.tls_key_file,
+        ];
+        files.into_iter().flatten().filter(|path| path.as_os_str() != "-")
     }
 
     /// Returns every value as the control API shows it.

@@ -3,13 +3,15 @@
 //! The order of the end is written once, in [`Running::stop`]: no new calls, no new deals, vouchers on disk,
 //! network closed, store synced. A second signal ends the process at once; recovery copes with that.
 
+mod error;
+
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use libp2p::Multiaddr;
 use pop_rpc::ErrorCode;
-use pop_store::{OpenError, Options, Store};
+use pop_store::{Options, Store};
 use pop_units::Bytes;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
@@ -17,14 +19,16 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+pub use self::error::DaemonError;
 use crate::config::Config;
-use crate::money::{self, Money, MoneyError};
-use crate::net::{self, NetConfig, NetEvent, NetHandle, StartError};
+use crate::money::{self, Money};
+use crate::net::{self, NetConfig, NetEvent, NetHandle};
 use crate::node::{Node, Parts};
 use crate::pool::Pool;
-use crate::repo::{Repo, RepoError, RepoLock};
-use crate::rpc_server::{self, Listen, ServeError, Serving};
+use crate::repo::{Repo, RepoLock};
+use crate::rpc_server::{self, Listen, Serving};
 use crate::trade::{self, Trade};
+use crate::web::Gateway;
 
 /// How long running paid deals may take to finish when nobody says otherwise.
 pub(crate) const DRAIN: Duration = Duration::from_secs(30);
@@ -35,110 +39,9 @@ const LAST_WAIT: Duration = Duration::from_secs(10);
 /// How often the collector looks at the chain: half an epoch, so that no epoch passes unseen.
 const COLLECT: Duration = Duration::from_secs(15);
 
-/// Why the daemon did not start, or ended by itself.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DaemonError {
-    /// The repository cannot be used.
-    #[error("repository")]
-    Repo(#[from] RepoError),
-    /// The store does not open.
-    #[error("store")]
-    Store(#[from] OpenError),
-    /// The store did not close in order; the next start rebuilds its index.
-    #[error("store")]
-    Close(#[source] pop_store::Error),
-    /// The wallet or its chain does not open.
-    #[error("money")]
-    Money(#[from] MoneyError),
-    /// The network does not start.
-    #[error("network")]
-    Net(#[from] StartError),
-    /// Another program listens on a port of this node. libp2p would share it, and peers would reach either.
-    #[error("{address} is taken")]
-    PortTaken {
-        /// The address.
-        address: Multiaddr,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The control API cannot be served.
-    #[error("control API")]
-    Rpc(#[from] ServeError),
-    /// Rows of the open transaction do not read.
-    #[error("open transaction")]
-    Tx(#[source] pop_rpc::Error),
-    /// A setting asks for what this version does not do; silence would promise it.
-    #[error("{0} is not built yet")]
-    NotBuilt(&'static str),
-    /// A node without a region would ask and answer nobody.
-    #[error("regions names no region")]
-    NoRegion,
-    /// A task of the daemon ended although nobody stopped it.
-    #[error("the {0} task ended")]
-    TaskEnded(&'static str),
-    /// The system gives no signals.
-    #[error("signals")]
-    Signals(#[source] std::io::Error),
-}
-
-impl DaemonError {
-    /// Returns the kind of the failure in the one table, and with it the exit code.
-    pub fn code(&self) -> ErrorCode {
-        match self {
-            Self::Repo(_) | Self::Store(_) | Self::Close(_) => ErrorCode::Storage,
-            Self::Money(MoneyError::Keys(keys)) if is_plain_refused(keys) => ErrorCode::Refused,
-            Self::Money(MoneyError::NotOurs(_)) | Self::NotBuilt(_) | Self::NoRegion => ErrorCode::Usage,
-            Self::Tx(error) => error.code,
-            Self::Money(_)
-            | Self::Net(_)
-            | Self::PortTaken { .. }
-            | Self::Rpc(_)
-            | Self::TaskEnded(_)
-            | Self::Signals(_) => ErrorCode::Internal,
-        }
-    }
-
-    /// Returns the exit code of a process that ends with this.
-    pub fn exit_code(&self) -> u8 {
-        self.code().exit()
-    }
-
-    /// Returns what the operator can do about it.
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::Repo(RepoError::InUse { .. }) => {
-                "use that daemon, stop it with `pop off`, or start this one with another --repo"
-            }
-            Self::Repo(_) => "check the directory and its permissions",
-            Self::Store(OpenError::InUse { .. }) => "another process has the store open; stop it first",
-            Self::Store(_) | Self::Close(_) | Self::Tx(_) => "look at the disk and its free space",
-            Self::NoRegion => "name at least one, like --regions Global",
-            Self::NotBuilt(_) => "leave it out; this version has no such service yet",
-            Self::Money(MoneyError::Keys(keys)) if is_plain_refused(keys) => {
-                "set POP_WALLET_PASSPHRASE or POP_WALLET_PASSPHRASE_FILE"
-            }
-            Self::Money(MoneyError::Chain { .. }) => {
-                "check --chain and --chain-token-file, and that the node there runs"
-            }
-            Self::Money(_) => "check the chain settings with `pop config show --origin`",
-            Self::Net(_) | Self::PortTaken { .. } => "check --listen: another program may have the port",
-            Self::Rpc(_) => "check the repository's permissions and --rpc-listen",
-            Self::TaskEnded(_) | Self::Signals(_) => "start it again; tell the developers if it goes on",
-        }
-    }
-}
-
-fn is_plain_refused(error: &pop_keys::KeystoreError) -> bool {
-    matches!(error, pop_keys::KeystoreError::PlainRefused(_))
-}
-
 /// Refuses settings of services that are still to come.
 fn check_built(config: &Config) -> Result<(), DaemonError> {
     let asked = [
-        (config.gateway_listen.is_some(), "gateway-listen"),
-        (config.upload_token_file.is_some(), "upload-token-file"),
         (config.up_limit.is_some(), "up-limit"),
         (config.down_limit.is_some(), "down-limit"),
         (!config.replicate_interval.as_duration().is_zero(), "replicate-interval"),
@@ -178,6 +81,8 @@ pub struct Ready {
     pub socket: PathBuf,
     /// The chain its money lives on.
     pub chain_id: String,
+    /// The URL of its gateway.
+    pub gateway: Option<String>,
 }
 
 /// Runs the daemon until a signal or `pop off` ends it.
@@ -255,6 +160,7 @@ struct Running {
     _lock: RepoLock,
     node: Node,
     serving: Serving,
+    gateway: Option<Gateway>,
     /// Each task returns its name; the first that ends by itself ends the daemon.
     tasks: JoinSet<&'static str>,
     calls: CancellationToken,
@@ -270,6 +176,7 @@ impl Running {
         stop: watch::Sender<Option<Duration>>,
     ) -> Result<Self, DaemonError> {
         check_built(&config)?;
+        config.check()?;
         if config.regions.is_empty() {
             return Err(DaemonError::NoRegion);
         }
@@ -311,6 +218,7 @@ impl Running {
             pool,
             money,
             chain_url,
+            gateway: std::sync::OnceLock::new(),
             net,
             trade,
             tx: std::sync::Arc::default(),
@@ -319,12 +227,17 @@ impl Running {
             stop,
         });
         tasks.spawn(collect(node.clone(), workers.clone()).instrument(tracing::info_span!("collector")));
+        let gateway = Gateway::start(&node, repo.path(), calls.clone(), &mut tasks).await?;
+        let url = gateway.as_ref().map(|gateway| node.gateway.get_or_init(|| gateway.url()).clone());
         let listen = Listen { socket: repo.socket(), tcp: rpc_tcp };
         let serving = rpc_server::serve(listen, pop_rpc::module(node.clone()), calls.clone()).await?;
         repo.announce_api(&serving.endpoint().to_string())?;
-        let ready = Ready { peer_id, listeners, socket: repo.socket(), chain_id };
-        tracing::info!(peer = %ready.peer_id, chain = %ready.chain_id, repo = %repo.path().display(), "ready");
-        Ok(Self { repo, _lock: lock, node, serving, tasks, calls, workers, network, ready })
+        let ready = Ready { peer_id, listeners, socket: repo.socket(), chain_id, gateway: url };
+        tracing::info!(
+            peer = %ready.peer_id, chain = %ready.chain_id, repo = %repo.path().display(),
+            gateway = ready.gateway, "ready",
+        );
+        Ok(Self { repo, _lock: lock, node, serving, gateway, tasks, calls, workers, network, ready })
     }
 
     /// Stops in order; `drain` is what running paid deals get.
@@ -333,6 +246,9 @@ impl Running {
         self.repo.withdraw_api();
         self.calls.cancel();
         self.serving.finished().await;
+        if let Some(gateway) = &self.gateway {
+            gateway.finished(drain).await;
+        }
         self.node.trade.drain(drain).await;
         self.workers.cancel();
         self.network.cancel();

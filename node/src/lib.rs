@@ -15,3 +15,4 @@ pub mod pool;
 pub mod repo;
 pub mod rpc_server;
 pub mod trade;
+mod web;

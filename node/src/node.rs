@@ -1,6 +1,6 @@
 //! What every call of the control API may touch: the parts of a running node, shared by cheap clones.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use pop_store::Store;
@@ -24,6 +24,8 @@ pub(crate) struct Parts {
     pub(crate) money: Money,
     /// Where the embedded chain is served to other nodes.
     pub(crate) chain_url: Option<String>,
+    /// Where the gateway answers, once it does.
+    pub(crate) gateway: OnceLock<String>,
     pub(crate) net: NetHandle,
     pub(crate) trade: Trade,
     /// Puts and commits of the one open transaction take turns. The turn goes with the work and not with the

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::Subcommand;
-use pop_node::config::{self, Config, ConfigError, WriteError};
+use pop_node::config::{self, Config, ConfigError, Contradiction, WriteError};
 use pop_rpc::{ConfigShow, Error, ErrorCode};
 use serde_json::{Value, json};
 
@@ -44,7 +44,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<(), Error> {
             }
         }
         Command::Check => {
-            load(context)?;
+            load(context)?.check().map_err(|error| wrong_together(&error))?;
             let path = context.repo.join("config.toml");
             context
                 .output
@@ -69,6 +69,10 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<(), Error> {
 
 fn load(context: &Context) -> Result<Config, Error> {
     Config::load(&context.repo, &[]).map_err(|error| wrong(&error))
+}
+
+fn wrong_together(error: &Contradiction) -> Error {
+    Error::of(ErrorCode::Usage, error).with_hint("see `pop config show --origin` and config.toml")
 }
 
 /// Tells wrong settings: they are the caller's to repair.

@@ -67,12 +67,16 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Error
 
 fn pong_text(pong: &Pong) -> String {
     match pong {
-        Pong::Own { peer_id, addresses, peers, version } => fields(&[
-            ("peer id", peer_id.clone()),
-            ("addresses", addresses.join("\n           ")),
-            ("peers", peers.len().to_string()),
-            ("version", version.clone()),
-        ]),
+        Pong::Own { peer_id, addresses, peers, version, gateway } => {
+            let mut rows = vec![
+                ("peer id", peer_id.clone()),
+                ("addresses", addresses.join("\n           ")),
+                ("peers", peers.len().to_string()),
+                ("version", version.clone()),
+            ];
+            rows.extend(gateway.iter().map(|url| ("gateway", url.clone())));
+            fields(&rows)
+        }
         Pong::Peer { peer_id, version, latency_s } => fields(&[
             ("peer id", peer_id.clone()),
             ("version", version.clone()),

@@ -42,16 +42,19 @@ fn flag(row: &'static Row) -> Arg {
     };
     let value = match row.key {
         "listen" | "announce" | "bootstrap" => "MULTIADDR",
-        "chain_token_file" | "upload_token_file" => "FILE",
-        "chain_listen" | "gateway_listen" | "rpc_listen" => "ADDR",
+        key if key.ends_with("_file") => "FILE",
+        key if key.ends_with("_listen") => "ADDR",
+        "access_log" => "FILE|-",
         "price" | "max_price" => "PRICE",
-        "max_spend_per_day" => "AMOUNT",
-        "capacity" | "up_limit" | "down_limit" => "SIZE",
-        "replicate_interval" => "TIME",
+        "max_spend_per_day" | "gateway_fetch_spend" => "AMOUNT",
+        "capacity" | "up_limit" | "down_limit" | "upload_limit" | "upload_quota" => "SIZE",
+        "replicate_interval" | "gateway_timeout" => "TIME",
+        "gateway_connections" | "gateway_requests" | "gateway_requests_per_address" | "gateway_rate" => "N",
         "eviction" => "POLICY",
         "low_watermark" => "PERCENT",
         "chain" => "local|URL",
-        "regions" => "LIST",
+        "acme_directory" => "URL",
+        _ if row.many() => "LIST",
         _ => "WORD",
     };
     let doc = row.doc.trim().trim_end_matches('.').replace('\n', " ");
@@ -97,7 +100,8 @@ impl Settings {
     fn into_flags(self, context: &Context) -> Result<Vec<(&'static str, String)>, Error> {
         let mut flags = self.0;
         for (key, value) in &mut flags {
-            if key.ends_with("_file") && !value.is_empty() {
+            let is_file = key.ends_with("_file") || *key == "access_log" && value != "-";
+            if is_file && !value.is_empty() {
                 *value = absolute(Path::new(value))?.to_string_lossy().into_owned();
             }
         }
@@ -145,12 +149,14 @@ pub(crate) async fn run(args: StartArgs, context: &Context) -> Result<(), Error>
 
 fn greeting(ready: &Ready) -> String {
     let listeners: Vec<_> = ready.listeners.iter().map(ToString::to_string).collect();
-    output::fields(&[
+    let mut rows = vec![
         ("peer id", ready.peer_id.to_string()),
         ("listening", listeners.join("\n           ")),
         ("chain", ready.chain_id.clone()),
         ("control", ready.socket.display().to_string()),
-    ])
+    ];
+    rows.extend(ready.gateway.iter().map(|url| ("gateway", url.clone())));
+    output::fields(&rows)
 }
 
 /// Tells why a daemon did not start or ended.

@@ -3,6 +3,7 @@
 //! sled may fail or panic on damaged files at any call; both become an error here, and the store that meets
 //! one leaves no CLEAN marker, so that the next open rebuilds.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -49,6 +50,8 @@ pub(crate) struct Index {
     members: sled::Tree,
     file: File,
     count: AtomicU64,
+    /// Changes before and after each time that a block goes out of sight of readers.
+    removals: AtomicU64,
     doubt: AtomicBool,
 }
 
@@ -78,7 +81,8 @@ impl Index {
             Ok((db, blocks, members))
         })?;
         let file = File::open(dir.join("db"))?;
-        Ok(Self { db, blocks, members, file, count: AtomicU64::new(0), doubt: AtomicBool::new(false) })
+        let [count, removals] = std::array::from_fn(|_| AtomicU64::new(0));
+        Ok(Self { db, blocks, members, file, count, removals, doubt: AtomicBool::new(false) })
     }
 
     /// Returns true when the database holds what was there at the close that left this stamp and count.
@@ -107,6 +111,16 @@ impl Index {
 
     pub(crate) fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
+    }
+
+    /// Returns a number that changes whenever a block goes out of sight of readers.
+    pub(crate) fn removals(&self) -> u64 {
+        self.removals.load(Ordering::SeqCst)
+    }
+
+    /// Both before and after a block goes: whoever read it in between remembers it under a number that is over.
+    fn on_removal(&self) {
+        self.removals.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Returns true once the index and the segments may disagree.
@@ -140,12 +154,28 @@ impl Index {
 
     /// Changes the entry of a block, whatever else changes at the same time; returns false when there is none.
     pub(crate) fn update(&self, multihash: &[u8], change: impl Fn(Entry) -> Entry) -> Result<bool, Error> {
-        let changed = |old: Option<&[u8]>| old.map(|value| change(Entry::from_bytes(value)).to_bytes());
-        Ok(self.run(|| self.blocks.fetch_and_update(multihash, changed))?.is_some())
+        let hides = Cell::new(false);
+        let changed = |old: Option<&[u8]>| {
+            let was = old.map(Entry::from_bytes)?;
+            let is = change(was);
+            if was.refs > 0 && is.refs == 0 {
+                self.on_removal();
+                hides.set(true);
+            }
+            Some(is.to_bytes())
+        };
+        let found = self.run(|| self.blocks.fetch_and_update(multihash, changed));
+        if hides.get() {
+            self.on_removal();
+        }
+        Ok(found?.is_some())
     }
 
     pub(crate) fn remove(&self, multihash: &[u8]) -> Result<(), Error> {
-        if self.run(|| self.blocks.remove(multihash))?.is_some() {
+        self.on_removal();
+        let removed = self.run(|| self.blocks.remove(multihash));
+        self.on_removal();
+        if removed?.is_some() {
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
         Ok(())

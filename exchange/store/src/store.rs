@@ -142,6 +142,12 @@ impl Store {
         Ok(found.map(|entry| Bytes::new(entry.len.into())))
     }
 
+    /// Returns a number that changes whenever blocks may have gone out of sight: what was remembered of them under
+    /// another number is to be looked at again. Costs nothing.
+    pub fn removals(&self) -> u64 {
+        self.inner.index.removals()
+    }
+
     /// Opens the staging of this name, or the one that is already open under it.
     ///
     /// # Errors

@@ -32,6 +32,9 @@ results! {
             peers: Vec<String>,
             /// Its version.
             version: String,
+            /// The URL of its gateway, where it has one.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            gateway: Option<String>,
         },
         /// Another node.
         Peer {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -84,7 +85,18 @@ macro_rules! plain {
     )* };
 }
 
-plain!(Choice, Percent, PricePerByte, Span, ChainChoice, LogLevel, LogFormat);
+plain!(Choice, Percent, AttoFil, PricePerByte, Span, NonZeroUsize, u32, String);
+plain!(ChainChoice, LogLevel, LogFormat, ServeChoice, FetchChoice, SellChoice, AccessLogFormat);
+
+impl Setting for Option<Bytes> {
+    fn read(text: &str) -> Result<Self, String> {
+        if text.trim().is_empty() { Ok(None) } else { Bytes::read(text).map(Some) }
+    }
+
+    fn write(&self) -> String {
+        self.as_ref().map(Bytes::write).unwrap_or_default()
+    }
+}
 
 impl Setting for Bytes {
     fn read(text: &str) -> Result<Self, String> {
@@ -247,6 +259,50 @@ words! {
         /// For people.
         Text = "text",
         /// For collectors.
+        Json = "json",
+    }
+}
+
+words! {
+    /// What the gateway answers.
+    ServeChoice {
+        /// Everything on loopback, elsewhere what clients verify themselves.
+        Auto = "auto",
+        /// Files, directories, blocks and CARs.
+        Full = "full",
+        /// Blocks and CARs.
+        Trustless = "trustless",
+    }
+}
+
+words! {
+    /// What the gateway does about content that is not here.
+    FetchChoice {
+        /// Nothing.
+        Off = "off",
+        /// Takes it where it costs nothing.
+        Free = "free",
+        /// Buys it, within bounds.
+        Paid = "paid",
+    }
+}
+
+words! {
+    /// What content costs over HTTP.
+    SellChoice {
+        /// Nothing.
+        Free = "free",
+        /// What the node asks of its peers.
+        Node = "node",
+    }
+}
+
+words! {
+    /// What a line of the access log looks like.
+    AccessLogFormat {
+        /// As web servers write it.
+        Combined = "combined",
+        /// One JSON object.
         Json = "json",
     }
 }

@@ -138,3 +138,69 @@ fn setting_a_key_keeps_comments_and_refuses_nonsense() {
     assert!(set(&path, "colour", "red").is_err());
     assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
 }
+
+fn contradiction(flags: &[(&str, &str)]) -> Option<String> {
+    read("", &[], flags).unwrap().check().err().map(|error| error.to_string())
+}
+
+#[test]
+fn settings_that_contradict_each_other_are_told_by_both_names() {
+    let gateway = ("gateway_listen", "127.0.0.1:0");
+    let here = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let tables: [(&[(&str, &str)], &str); 12] = [
+        (&[("upload_token_file", here)], "upload_token_file is given and gateway_listen is not"),
+        (&[("gateway_fetch", "free")], "gateway_fetch is given and gateway_listen is not"),
+        (&[("domains", "pop.example")], "domains is given and gateway_listen is not"),
+        (
+            &[gateway, ("gateway_fetch", "paid"), ("gateway_fetch_for", "")],
+            "gateway_fetch is given and gateway_fetch_for is not",
+        ),
+        (&[gateway, ("tls_cert_file", here)], "tls_cert_file is given and tls_key_file is not"),
+        (
+            &[gateway, ("tls_listen", "127.0.0.1:0")],
+            "tls_listen is given and domains or tls_cert_file is not",
+        ),
+        (
+            &[gateway, ("domains", "pop.example"), ("tls_cert_file", here), ("tls_key_file", here)],
+            "domains and tls_cert_file exclude each other",
+        ),
+        (
+            &[("gateway_listen", "127.0.0.1:8080"), ("admin_listen", "127.0.0.1:8080")],
+            "gateway_listen and admin_listen exclude each other",
+        ),
+        (&[("rpc_browser_listen", "127.0.0.1:0")], "rpc_browser_listen is given and rpc_origins is not"),
+        (
+            &[("rpc_browser_listen", "127.0.0.1:0"), ("rpc_origins", "https://a.example/path")],
+            "rpc_origins: \"https://a.example/path\" is no origin; write it like https://console.example.org",
+        ),
+        (
+            &[("gateway_hosts", "http://pop.example")],
+            "gateway_hosts: \"http://pop.example\" is no host name; write it without scheme and port",
+        ),
+        (&[gateway, ("gateway_deny_file", "/nowhere/list")], "gateway_deny_file: /nowhere/list"),
+    ];
+    for (flags, want) in tables {
+        assert_eq!(contradiction(flags).as_deref(), Some(want));
+    }
+}
+
+#[test]
+fn settings_of_a_gateway_that_go_together_pass() {
+    assert_eq!(contradiction(&[]), None);
+    let here = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let flags = [
+        ("gateway_listen", "0.0.0.0:8080"),
+        ("gateway_fetch", "paid"),
+        ("gateway_fetch_for", "10.0.0.0/8 ::1"),
+        ("upload_token_file", here),
+        ("upload_quota", "5GiB"),
+        ("domains", "pop.example, www.pop.example"),
+        ("acme_roots_file", here),
+        ("rpc_browser_listen", "[::1]:0"),
+        ("rpc_origins", "https://console.example:8443 http://localhost:3000"),
+    ];
+    assert_eq!(contradiction(&flags), None);
+    let config = read("", &[], &flags).unwrap();
+    assert_eq!(config.gateway_fetch_for[1].0, "::1/128".parse().unwrap());
+    assert_eq!(config.upload_quota, Some(Bytes::new(5 << 30)));
+}

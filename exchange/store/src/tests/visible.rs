@@ -313,3 +313,27 @@ fn staging_takes_blocks_from_an_import() {
     write_file(&added.cid, &store, &mut back, &mut |_| {}).unwrap();
     assert!(back == data);
 }
+
+#[test]
+fn the_number_of_removals_changes_with_what_goes_and_with_nothing_else() {
+    let repo = tempfile::tempdir().unwrap();
+    let store = open(repo.path());
+    let (a, b, shared) = (leaf(1, 100), leaf(2, 100), leaf(3, 100));
+    let (one, two) = (node(&[&a, &shared]), node(&[&b, &shared]));
+    let begun = store.removals();
+    commit(&store, &[&one, &a, &shared]);
+    commit(&store, &[&two, &b, &shared]);
+    store.touch(one.cid(), 1).unwrap();
+    store.set_pinned(one.cid(), true).unwrap();
+    store.compact(true).unwrap();
+    assert_eq!(store.removals(), begun, "nothing has gone");
+    store.remove(one.cid()).unwrap();
+    let removed = store.removals();
+    assert_ne!(removed, begun);
+    assert!(holds(&store, &[&two, &b, &shared]) && hides(&store, &[&one, &a]));
+    let staging = store.stage("held").unwrap();
+    put(&staging, &[&b, &two, &shared]);
+    store.remove(two.cid()).unwrap();
+    assert_ne!(store.removals(), removed, "what a staging still holds is out of sight as well");
+    assert!(hides(&store, &[&two, &b, &shared]));
+}

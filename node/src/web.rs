@@ -1,0 +1,82 @@
+//! The web door of the node: what the gateway is given, its start and its end.
+//!
+//! The gateway knows HTTP and nothing else; here it gets the node's blocks, the retrieval of what is missing, and a
+//! place for uploads. The control API is no part of what it gets.
+
+mod intake;
+mod settings;
+mod stock;
+mod usage;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pop_gateway::{Bound, Content, ServeError};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::Instrument;
+
+use self::stock::Stock;
+use crate::node::Node;
+
+/// The least that requests under way get at the end, so that short ones are not cut.
+const LEAST_DRAIN: Duration = Duration::from_secs(1);
+
+/// A gateway that answers.
+pub(crate) struct Gateway {
+    address: SocketAddr,
+    ended: CancellationToken,
+    task: AbortHandle,
+}
+
+impl Gateway {
+    /// Opens the gateway where the settings ask for one. It answers until `stop`.
+    ///
+    /// # Errors
+    /// An address cannot be listened on, or a file of the settings cannot be used.
+    pub(crate) async fn start(
+        node: &Node,
+        repo: &Path,
+        stop: CancellationToken,
+        tasks: &mut JoinSet<&'static str>,
+    ) -> Result<Option<Self>, ServeError> {
+        let Some(settings) = settings::of(&node.config, repo) else { return Ok(None) };
+        let listen = settings.listen;
+        let stock = Arc::new(Stock::new(node.clone()));
+        let content: Arc<dyn Content> = stock.clone();
+        let bound = Bound::bind(settings, content).await?;
+        let address = bound.address().map_err(|source| ServeError::Listen { address: listen, source })?;
+        let ended = CancellationToken::new();
+        let run = run(bound, stock, stop, ended.clone().drop_guard());
+        let task = tasks.spawn(run.instrument(tracing::info_span!("gateway")));
+        Ok(Some(Self { address, ended, task }))
+    }
+
+    /// Returns where it answers plain HTTP.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Waits until every answer under way has ended, for at most `drain`; the stop must have been asked for.
+    pub(crate) async fn finished(&self, drain: Duration) {
+        if tokio::time::timeout(drain.max(LEAST_DRAIN), self.ended.cancelled()).await.is_err() {
+            tracing::warn!("requests to the gateway are cut off");
+            self.task.abort();
+        }
+    }
+}
+
+/// Answers, and counts what was sent, until the stop and the last answer; `_ended` is told by being dropped.
+async fn run(bound: Bound, stock: Arc<Stock>, stop: CancellationToken, _ended: DropGuard) -> &'static str {
+    let answered = CancellationToken::new();
+    let (store, pool) = stock.parts();
+    let counted = stock.usage.write_down(store, pool, answered.clone());
+    let answering = async {
+        bound.run(stop).await;
+        answered.cancel();
+    };
+    tokio::join!(answering, counted);
+    "gateway"
+}

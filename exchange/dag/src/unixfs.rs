@@ -29,7 +29,7 @@ use pop_units::Bytes;
 pub use self::directory::{MAX_NAME, directory};
 pub use self::export::{Outside, Tree, TreeOptions, check_tree, leads_outside};
 pub use self::file::{Content, add_content, add_file};
-pub use self::listing::{Listing, MAX_LIST, list, lookup};
+pub use self::listing::{Listing, MAX_LIST, Outline, Position, list, lookup};
 pub use self::node::Kind;
 pub use self::profile::{Estimate, MAX_CHUNK, Profile};
 pub use self::read::{EntryKind, ResolveError, Resolved, resolve, symlink_target};

@@ -28,7 +28,26 @@ pub const MAX_LIST: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct Listing<S> {
     source: S,
+    position: Position,
+}
+
+/// A place in a [`Listing`], from which it goes on over a source that is handed in at each step.
+///
+/// For readers that let go of the source between steps, as those do that wait for a client. A step that meets a
+/// missing block may be tried again when the block has come; after any other error the listing ends.
+#[derive(Debug)]
+pub struct Position {
     rest: Rest,
+    outline: Outline,
+}
+
+/// What the first block of a directory tells of all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outline {
+    /// How many entries there are, which only the walk tells of a sharded directory.
+    pub entries: Option<u64>,
+    /// Size of the DAG below the block.
+    pub tsize: Bytes,
 }
 
 #[derive(Debug)]
@@ -47,32 +66,17 @@ impl<S: BlockSource> Listing<S> {
     /// # Errors
     /// It is no directory, or its first block is missing or not well formed.
     pub fn open(dir: &Cid, source: S) -> Result<Self, ExportError> {
-        Self::of(dir, load(dir, &source)?, source)
+        Ok(Self { position: Position::first(dir, &source)?, source })
     }
 
     /// Opens a directory whose first block is at hand.
     pub(super) fn of(dir: &Cid, data: Buf, source: S) -> Result<Self, ExportError> {
-        let rest = match opened(dir, &data)? {
-            Opened::Basic(node) => {
-                let later = later_of_a_name(node.links.iter().map(|link| link.name.unwrap_or_default()));
-                Rest::Links(Cursor { cid: *dir, data, at: 0, index: 0, later })
-            }
-            Opened::Sharded(_, shape) => {
-                let root = Cursor { cid: *dir, data, at: 0, index: 0, later: HashSet::new() };
-                Rest::Shards(Shards { shape, way: Vec::new(), levels: vec![root] })
-            }
-            Opened::Entries(entries) => {
-                let later = later_of_a_name(entries.iter().map(|entry| entry.name.as_str()));
-                let kept = entries.into_iter().enumerate().filter(|(index, _)| !later.contains(index));
-                Rest::Entries(kept.map(|(_, entry)| entry).collect::<Vec<_>>().into_iter())
-            }
-        };
-        Ok(Self { source, rest })
+        Ok(Self { source, position: Position::of(dir, data)? })
     }
 
     /// Returns about how much memory the listing holds.
     pub(super) fn held(&self) -> Bytes {
-        match &self.rest {
+        match &self.position.rest {
             Rest::Links(cursor) => Bytes::of(&cursor.data),
             Rest::Shards(shards) => {
                 let sizes = shards.levels.iter().map(|shard| Bytes::of(&shard.data));
@@ -85,33 +89,85 @@ impl<S: BlockSource> Listing<S> {
             Rest::Over => Bytes::ZERO,
         }
     }
-
-    fn step(&mut self) -> Result<Option<Entry>, ExportError> {
-        match &mut self.rest {
-            Rest::Links(cursor) => {
-                let link = cursor.next()?;
-                Ok(link.map(|link| entry(&link, link.name.unwrap_or_default())))
-            }
-            Rest::Shards(shards) => shards.next(&self.source),
-            Rest::Entries(entries) => Ok(entries.next()),
-            Rest::Over => Ok(None),
-        }
-    }
 }
 
 impl<S: BlockSource> Iterator for Listing<S> {
     type Item = Result<Entry, ExportError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let next = self.step().transpose();
+        let next = self.position.next(&self.source).transpose();
         if !matches!(next, Some(Ok(_))) {
-            self.rest = Rest::Over;
+            self.position.rest = Rest::Over;
         }
         next
     }
 }
 
 impl<S: BlockSource> std::iter::FusedIterator for Listing<S> {}
+
+impl Position {
+    /// Opens a directory; reads its first block.
+    ///
+    /// # Errors
+    /// It is no directory, or its first block is missing or not well formed.
+    pub fn first(dir: &Cid, source: &dyn BlockSource) -> Result<Self, ExportError> {
+        Self::of(dir, load(dir, source)?)
+    }
+
+    fn of(dir: &Cid, data: Buf) -> Result<Self, ExportError> {
+        let of_node = |node: &pb::Node<'_>| {
+            let tsizes = node.links.iter().map(|link| Bytes::new(link.tsize.unwrap_or_default()));
+            tsizes.fold(Bytes::ZERO, Bytes::saturating_add)
+        };
+        let (rest, entries, tsize) = match opened(dir, &data)? {
+            Opened::Basic(node) => {
+                let later = later_of_a_name(node.links.iter().map(|link| link.name.unwrap_or_default()));
+                let (count, tsize) = (node.links.len() - later.len(), of_node(&node));
+                (Rest::Links(Cursor { cid: *dir, data, at: 0, index: 0, later }), Some(count), tsize)
+            }
+            Opened::Sharded(node, shape) => {
+                let tsize = of_node(&node);
+                let root = Cursor { cid: *dir, data, at: 0, index: 0, later: HashSet::new() };
+                (Rest::Shards(Shards { shape, way: Vec::new(), levels: vec![root], due: None }), None, tsize)
+            }
+            Opened::Entries(entries) => {
+                let later = later_of_a_name(entries.iter().map(|entry| entry.name.as_str()));
+                let tsize = entries.iter().map(|entry| entry.tsize).fold(Bytes::ZERO, Bytes::saturating_add);
+                let kept = entries.into_iter().enumerate().filter(|(index, _)| !later.contains(index));
+                let kept: Vec<_> = kept.map(|(_, entry)| entry).collect();
+                let count = kept.len();
+                (Rest::Entries(kept.into_iter()), Some(count), tsize)
+            }
+        };
+        let entries = entries.map(|count| u64::try_from(count).unwrap_or(u64::MAX));
+        Ok(Self { rest, outline: Outline { entries, tsize } })
+    }
+
+    /// Returns what the first block tells of the whole directory.
+    pub const fn outline(&self) -> Outline {
+        self.outline
+    }
+
+    /// Returns the next entry.
+    ///
+    /// # Errors
+    /// A block is missing or not well formed.
+    pub fn next(&mut self, source: &dyn BlockSource) -> Result<Option<Entry>, ExportError> {
+        let next = match &mut self.rest {
+            Rest::Links(cursor) => {
+                let link = cursor.next();
+                link.map(|link| link.map(|link| entry(&link, link.name.unwrap_or_default())))
+            }
+            Rest::Shards(shards) => shards.next(source),
+            Rest::Entries(entries) => Ok(entries.next()),
+            Rest::Over => Ok(None),
+        };
+        if !matches!(next, Ok(Some(_)) | Err(ExportError::Missing { .. })) {
+            self.rest = Rest::Over;
+        }
+        next
+    }
+}
 
 /// The links of a block that was checked as a whole.
 #[derive(Debug)]
@@ -147,6 +203,8 @@ struct Shards {
     /// The places that lead from the root to the last of `levels`.
     way: Vec<u64>,
     levels: Vec<Cursor>,
+    /// The place and CID of a shard that comes next and was not read yet.
+    due: Option<(u64, Cid)>,
 }
 
 impl Shards {
@@ -154,7 +212,13 @@ impl Shards {
     /// lead to one, so that neither a shard that is linked twice nor an endless chain makes a listing longer
     /// than its blocks.
     fn next(&mut self, source: &dyn BlockSource) -> Result<Option<Entry>, ExportError> {
-        while let Some(shard) = self.levels.last_mut() {
+        loop {
+            if let Some((index, below)) = self.due {
+                self.levels.push(self.open(&below, source)?);
+                self.way.push(index);
+                self.due = None;
+            }
+            let Some(shard) = self.levels.last_mut() else { return Ok(None) };
             let cid = shard.cid;
             let fault = |source| ExportError::Codec { cid, source: CodecError::UnixFs(source) };
             let Some(link) = shard.next()? else {
@@ -168,14 +232,12 @@ impl Shards {
                 let entry = entry(&link, slot.name);
                 return if placed { Ok(Some(entry)) } else { Err(ExportError::Shard { cid }) };
             }
-            let (index, below) = (slot.index, link.cid);
+            let below = (slot.index, link.cid);
             if !self.shape.has_level(self.levels.len()) {
-                return Err(ExportError::Shard { cid: below });
+                return Err(ExportError::Shard { cid: below.1 });
             }
-            self.levels.push(self.open(&below, source)?);
-            self.way.push(index);
+            self.due = Some(below);
         }
-        Ok(None)
     }
 
     fn open(&self, cid: &Cid, source: &dyn BlockSource) -> Result<Cursor, ExportError> {
@@ -249,7 +311,7 @@ impl Entry {
 pub fn list(dir: &Cid, source: &dyn BlockSource) -> Result<Vec<Entry>, ExportError> {
     let mut entries = Vec::new();
     let listing = Listing::open(dir, source)?;
-    let sharded = matches!(listing.rest, Rest::Shards(_));
+    let sharded = matches!(listing.position.rest, Rest::Shards(_));
     for (entry, count) in listing.zip(0..) {
         if count == MAX_LIST {
             return Err(ExportError::TooMany { limit: MAX_LIST });

@@ -339,6 +339,44 @@ fn a_listing_ends_at_a_missing_shard() {
     assert!(matches!(all(big.cid(), &memory), Err(ExportError::Missing { cid }) if cid == shard));
 }
 
+#[test]
+fn a_position_goes_on_when_the_missing_shard_has_come() {
+    let mut whole = Memory::new();
+    let names: Vec<_> = (0..2000).map(|n| format!("name-{n}")).collect();
+    let dir = sharded(&names, 16, 0, &mut whole);
+    let mut here = Memory::new();
+    here.insert(Block::verified(dir, whole.block(&dir).unwrap().unwrap()).unwrap());
+    let (mut position, mut found, mut came) = (Position::first(&dir, &here).unwrap(), Vec::new(), 0);
+    assert_eq!(position.outline().entries, None);
+    loop {
+        match position.next(&here) {
+            Ok(Some(entry)) => found.push(entry),
+            Ok(None) => break,
+            Err(ExportError::Missing { cid }) => {
+                here.insert(Block::verified(cid, whole.block(&cid).unwrap().unwrap()).unwrap());
+                came += 1;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(found, all(&dir, &whole).unwrap());
+    assert!(came > 100, "every shard but the first was missing once, not {came}");
+}
+
+#[test]
+fn the_first_block_tells_how_much_there_is() {
+    let mut memory = Memory::new();
+    let (root, below) = tx_root::build(entries(3)).unwrap();
+    let tsize = Bytes::new(21);
+    assert_eq!(below, tsize.saturating_add(root.size()));
+    let cid = *root.cid();
+    memory.insert(root);
+    let outline = Outline { entries: Some(3), tsize };
+    assert_eq!(Position::first(&cid, &memory).unwrap().outline(), outline);
+    let (root, _) = directory(entries(3), &Profile::default(), &mut memory).unwrap();
+    assert_eq!(Position::first(root.cid(), &memory).unwrap().outline(), outline);
+}
+
 proptest! {
     #[test]
     fn shards_of_random_parts_never_panic_and_end(

@@ -17,6 +17,7 @@ mod answer;
 mod asked;
 mod content;
 mod handle;
+mod page;
 mod refusal;
 mod request;
 mod resolve;

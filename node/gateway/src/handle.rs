@@ -12,8 +12,9 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body::Body as _;
 
 use crate::answer::{car, codec, directory, file, raw, tar};
-use crate::asked::{Asked, Face, Format};
+use crate::asked::{Asked, Face, Format, Origin};
 use crate::content::Wanted;
+use crate::page;
 use crate::refusal::{Keep, Refusal};
 use crate::request::accept::{self, Choice};
 use crate::request::{self, Wish, headers};
@@ -77,7 +78,7 @@ async fn choose(site: &Arc<Site>, request: Request<Body>, from: IpAddr) -> Resul
     }
     let (head, _) = request.into_parts();
     match request::read(&site.settings, &head, from)? {
-        Wish::Greeting => Ok(greeting()),
+        Wish::Greeting(origin) => Ok(greeting(site, &origin)),
         Wish::Content(asked, choice) => content(site, &asked, &choice).await,
     }
 }
@@ -88,11 +89,11 @@ fn no_method(has_uploads: bool) -> Refusal {
 }
 
 /// Says what this is.
-fn greeting() -> Response<Body> {
-    let mut response = Response::new(Body::from("This is a gateway of pop. Ask for /ipfs/CID.\n"));
+fn greeting(site: &Site, origin: &Origin) -> Response<Body> {
+    let mut response = page::response(StatusCode::OK, page::greeting::greeting(origin, &site.settings));
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers::add_walls(headers);
     response
 }
 
@@ -191,7 +192,9 @@ async fn answer(
         (Format::Natural, Kind::File(_) | Kind::Symlink) => {
             file::answer(asked, found, view, file::Named::default()).await
         }
-        (Format::Natural | Format::Json, Kind::Directory) => directory::answer(asked, found, view).await,
+        (Format::Natural | Format::Json, Kind::Directory) => {
+            directory::answer(asked, found, view, &asked.format).await
+        }
         (Format::Json, Kind::File(_)) => json_file(asked, found, view, choice).await,
         (Format::Natural, Kind::Other) => Err(mismatch("the block is of a codec that is not shown here")),
         (Format::Json, Kind::Symlink | Kind::Other)

@@ -5,11 +5,11 @@ use std::time::Duration;
 use axum::body::Body;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
+use crate::page;
 use crate::request::{accept, headers};
 
-const TEXT: &str = "text/plain; charset=utf-8";
-const JSON: &str = "application/json";
-const HTML: &str = "text/html; charset=utf-8";
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// How long others may remember a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,18 +105,18 @@ impl Refusal {
         *response.status_mut() = said.status;
         let headers = response.headers_mut();
         *headers = said.headers;
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        if kind == page::HTML {
+            headers.insert(header::CONTENT_SECURITY_POLICY, page::POLICY);
+        }
+        headers.insert(header::CONTENT_TYPE, kind);
         headers.entry(header::CACHE_CONTROL).or_insert(directive);
         if !said.status.is_redirection() {
             headers::add_vary(headers, "Accept");
         }
-        if kind == HTML {
-            headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(headers::OWN_PAGE));
-        }
         response
     }
 
-    fn body(&self, client: &HeaderMap) -> (&'static str, String) {
+    fn body(&self, client: &HeaderMap) -> (HeaderValue, String) {
         if let Some(json) = &self.json {
             return (JSON, format!("{json}\n"));
         }
@@ -126,6 +126,9 @@ impl Refusal {
                 json["hint"] = self.hint.as_str().into();
             }
             return (JSON, format!("{json}\n"));
+        }
+        if !self.status.is_redirection() && accept::takes_html(client) {
+            return (page::HTML, page::refusal(self.status, &self.message, &self.hint).into_string());
         }
         let text = match self.hint.is_empty() {
             true => format!("{}\n", self.message),

@@ -18,7 +18,7 @@ use std::net::IpAddr;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 
-use crate::asked::Asked;
+use crate::asked::{Asked, Face, Origin};
 use crate::refusal::Refusal;
 use crate::server::Transport;
 use crate::settings::{Serves, Settings};
@@ -36,7 +36,7 @@ pub(crate) enum Wish {
     /// Content, in a form.
     Content(Box<Asked>, Choice),
     /// The gateway itself: `GET /`.
-    Greeting,
+    Greeting(Origin),
 }
 
 /// Reads the head of a GET or HEAD.
@@ -56,7 +56,7 @@ pub(crate) fn read(settings: &Settings, head: &Parts, peer: IpAddr) -> Result<Wi
     refuse_worker(&head.headers, &door, &path)?;
     let target = match target::read(&door, path, head.uri.path(), raw)? {
         Place::Content(target) => target,
-        Place::Root => return Ok(Wish::Greeting),
+        Place::Root => return Ok(Wish::Greeting(address.origin(&settings.hosts, Face::Path))),
     };
     if settings.serves == Serves::Everything
         && let Some(moved) = host::canonical(&settings.hosts, &address, &target, raw)?

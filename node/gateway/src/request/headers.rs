@@ -15,9 +15,6 @@ const ALLOWED: &str = "Accept, Authorization, Cache-Control, Codec-Type, Content
 /// Content that can run script gets an origin of nobody, where it would share one with all other content.
 const SANDBOX: &str = "sandbox allow-scripts allow-forms allow-popups allow-downloads";
 
-/// A page of ours loads nothing.
-pub(crate) const OWN_PAGE: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
-
 /// What no page on a shared origin needs.
 const PERMISSIONS: &str = "camera=(), geolocation=(), microphone=(), payment=(), usb=()";
 

@@ -37,13 +37,8 @@ const INDEX: &str = "index.html";
 const JSON: &str = "1";
 
 /// Answers with the index page, a listing, or the redirect to the slash; in JSON always with a listing.
-pub(crate) async fn answer(
-    asked: &Asked,
-    found: &Found,
-    view: View,
-    format: &Format,
-) -> Result<Response<Body>, Refusal> {
-    if *format == Format::Json {
+pub(crate) async fn answer(asked: &Asked, found: &Found, view: View) -> Result<Response<Body>, Refusal> {
+    if asked.format == Format::Json {
         return json::answer(asked, found, view).await;
     }
     if let Some(redirect) = to_slash(asked) {
@@ -107,7 +102,7 @@ async fn listed(asked: &Asked, found: &Found, view: View) -> Result<Response<Bod
         return Err(no_page(page));
     }
     let body = match asked.is_head() && page == 1 {
-        true => Body::empty(),
+        true => untold(),
         false => html(asked, found, view, page).await?,
     };
     let mut response = Response::new(body);
@@ -127,7 +122,7 @@ async fn html(asked: &Asked, found: &Found, view: View, page: u64) -> Result<Bod
         return Err(no_page(page));
     }
     if asked.is_head() {
-        return Ok(Body::empty());
+        return Ok(untold());
     }
     let place = Place::of(asked);
     let text = listing::above(&place, &found.cid, outline, page).into_string();
@@ -234,6 +229,11 @@ fn malformed(error: &dyn std::error::Error) -> Gap {
     let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
     let refusal = Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, format!("{error}{cause}"));
     Gap::Failed(refusal.keep(Keep::For(Duration::from_secs(3600))))
+}
+
+/// Returns the body of a head: none, and of a length that only the listing would tell.
+fn untold() -> Body {
+    Body::from_stream(stream::empty::<Result<Buf, io::Error>>())
 }
 
 /// Makes the error that breaks a body off.

@@ -11,7 +11,7 @@ use pop_dag::unixfs::{Entry, EntryKind};
 use serde::Serialize;
 
 use super::batch::{Batch, Reader};
-use super::{broken, describe, unchanged};
+use super::{broken, describe, unchanged, untold};
 use crate::asked::Asked;
 use crate::refusal::Refusal;
 use crate::resolve::Found;
@@ -43,7 +43,7 @@ pub(super) async fn answer(asked: &Asked, found: &Found, view: View) -> Result<R
         return Ok(same);
     }
     let body = match asked.is_head() {
-        true => Body::empty(),
+        true => untold(),
         false => body(found, view).await?,
     };
     let mut response = Response::new(body);

@@ -188,6 +188,7 @@ async fn answer(
         (Format::Raw, _) => raw::answer(asked, found, view).await,
         (Format::Car(form), _) => car::answer(asked, found, view, form).await,
         (Format::Tar, _) => tar::answer(asked, found, view).await,
+        (_, Kind::Malformed) => Err(found.refusal()),
         (format, Kind::Value) => codec::answer(asked, found, view, format).await,
         (Format::Natural, Kind::File(_) | Kind::Symlink) => {
             file::answer(asked, found, view, file::Named::default()).await

@@ -15,15 +15,21 @@
 
 mod answer;
 mod asked;
+mod body;
+mod conditional;
 mod content;
+mod disposition;
 mod handle;
+mod memory;
 mod page;
+mod range;
 mod refusal;
 mod request;
 mod resolve;
 pub mod server;
 pub mod settings;
 mod site;
+mod sniff;
 #[cfg(test)]
 mod testing;
 mod tls;

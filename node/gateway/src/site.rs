@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use crate::content::Content;
+use crate::memory::Memory;
 use crate::request::lists::Lists;
 use crate::settings::Settings;
 use crate::upload::Gate;
@@ -22,12 +23,14 @@ pub(crate) struct Site {
     pub(crate) uploads: Option<Arc<Gate>>,
     /// What is never served, and what alone is.
     pub(crate) lists: Lists,
+    pub(crate) memory: Memory,
 }
 
 impl Site {
     pub(crate) fn new(settings: Settings, content: Arc<dyn Content>) -> Self {
         let uploads = settings.uploads.as_ref().map(|uploads| Arc::new(Gate::new(uploads)));
         let lists = Lists::new(&settings.lists);
-        Self { settings, content, reads: Arc::new(Semaphore::new(READS)), uploads, lists }
+        let reads = Arc::new(Semaphore::new(READS));
+        Self { settings, content, reads, uploads, lists, memory: Memory::new() }
     }
 }

@@ -1,24 +1,43 @@
 //! The blocks that one request may see: those that are here, and where the policy allows it those on their way.
+//!
+//! Work over blocks is a closure that reads what it needs and gives up at the first block that is not here. It is
+//! done again when more has arrived, so it must have no effect but its result. Nothing here waits longer than the
+//! settings say for the next step forward, and whoever stops waiting leaves the retrieval.
+
+mod miss;
 
 use std::sync::Arc;
 
 use http::StatusCode;
-use pop_dag::{BlockSource, Cid};
+use pop_dag::{BlockSource, Buf, Cid, SourceError};
+use tokio::sync::{OnceCell, watch};
+use tokio::time::timeout;
 
-use crate::content::Wanted;
+use crate::content::{Arrival, Blocks, Miss, Wanted};
 use crate::refusal::Refusal;
 use crate::site::Site;
 
-/// The blocks of one request. Clones share the retrieval.
+/// The blocks of one request. Clones share the retrieval, which goes on as long as one of them lives.
 #[derive(Clone)]
-pub(crate) struct View {
+pub(crate) struct View(Arc<Shared>);
+
+struct Shared {
     site: Arc<Site>,
     wanted: Wanted,
     /// Whether what is missing may be looked for elsewhere.
     may_fetch: bool,
+    /// Begun by the first block that is missing, and once.
+    fetch: OnceCell<Result<Fetch, Miss>>,
 }
 
-/// Why blocking work over blocks did not end.
+/// A retrieval, as it is for this request.
+struct Fetch {
+    blocks: Blocks,
+    arrival: watch::Receiver<Arrival>,
+    _stay: Box<dyn std::any::Any + Send + Sync>,
+}
+
+/// Why work over blocks did not end.
 #[derive(Debug)]
 pub(crate) enum Gap {
     /// A block is not here. The work is done again when it has come.
@@ -27,14 +46,49 @@ pub(crate) enum Gap {
     Failed(Refusal),
 }
 
+impl From<SourceError> for Gap {
+    fn from(error: SourceError) -> Self {
+        tracing::error!(%error, "blocks could not be read");
+        Self::Failed(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "this node could not read its blocks"))
+    }
+}
+
 impl View {
     pub(crate) fn new(site: Arc<Site>, wanted: Wanted, may_fetch: bool) -> Self {
-        Self { site, wanted, may_fetch }
+        Self(Arc::new(Shared { site, wanted, may_fetch, fetch: OnceCell::new() }))
     }
 
-    /// Returns whether blocks were looked for elsewhere.
+    pub(crate) fn site(&self) -> &Site {
+        &self.0.site
+    }
+
+    /// Returns whether something was missing and is being retrieved, or was.
     pub(crate) fn has_fetched(&self) -> bool {
-        false
+        self.fetch().is_some()
+    }
+
+    /// Returns a small block that was read lately, without waiting.
+    pub(crate) fn peek(&self, cid: &Cid) -> Option<Buf> {
+        self.0.site.memory.block(cid, self.0.site.content.removals())
+    }
+
+    /// Runs work that needs few and small blocks, right here when they were read lately.
+    ///
+    /// Cancel safe: work that has begun ends in the background, and its result is dropped.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(crate) async fn read_small<T: Send + 'static>(
+        &self,
+        mut work: impl FnMut(&dyn BlockSource) -> Result<T, Gap> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        match work(&Remembered(self)) {
+            Ok(value) => return Ok(value),
+            Err(Gap::Failed(refusal)) => return Err(refusal),
+            Err(Gap::Missing(_)) => {}
+        }
+        let site = Arc::clone(&self.0.site);
+        self.read(move |blocks| work(&Remembering { blocks, site: &site })).await
     }
 
     /// Runs blocking work over the blocks, off the runtime's threads.
@@ -42,27 +96,157 @@ impl View {
     /// When the work meets a missing block, the content is retrieved where the policy allows it, and the work is
     /// done again each time that more has come.
     ///
+    /// Cancel safe: work that has begun ends in the background, and its result is dropped.
+    ///
     /// # Errors
     /// What the work says, or why the missing block is not to be had.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         work: impl FnMut(&dyn BlockSource) -> Result<T, Gap> + Send + 'static,
     ) -> Result<T, Refusal> {
-        let turn = Arc::clone(&self.site.reads).acquire_owned().await;
-        let turn = turn.map_err(|_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the node is stopping"))?;
-        let blocks = self.site.content.blocks();
-        let mut work = work;
-        let done = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            work(&*blocks)
-        });
-        match done.await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(Gap::Failed(refusal))) => Err(refusal),
-            Ok(Err(Gap::Missing(cid))) => {
-                Err(Refusal::new(StatusCode::NOT_FOUND, format!("block {cid} is not here")))
+        let (mut work, mut missing) = (work, None);
+        loop {
+            // Noted before the work looks, so that nothing that comes meanwhile is slept through.
+            let mut seen = self.fetch().map(|fetch| (fetch.arrival.clone(), fetch.blocks.clone()));
+            let ended = seen.as_mut().and_then(|(arrival, _)| arrival.borrow_and_update().ended.clone());
+            let blocks = match &seen {
+                Some((_, blocks)) => Arc::clone(blocks),
+                None => self.0.site.content.blocks(),
+            };
+            let (back, done) = self.attempt(work, blocks, missing).await?;
+            work = back;
+            let cid = match done {
+                Ok(value) => return Ok(value),
+                Err(Gap::Failed(refusal)) => return Err(refusal),
+                Err(Gap::Missing(cid)) => cid,
+            };
+            missing = Some(cid);
+            match (seen, ended) {
+                (None, _) => self.begin(&cid).await?,
+                (Some(_), Some(Ok(()))) => return Err(self.lost(&cid)),
+                (Some(_), Some(Err(miss))) => return Err(miss.into()),
+                (Some((arrival, _)), None) => self.wait(&cid, arrival).await?,
             }
-            Err(_) => Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the work broke")),
         }
     }
+
+    /// Runs the work once, unless the block that was missing is still not here.
+    async fn attempt<T: Send + 'static, W>(
+        &self,
+        mut work: W,
+        blocks: Blocks,
+        missing: Option<Cid>,
+    ) -> Result<(W, Result<T, Gap>), Refusal>
+    where
+        W: FnMut(&dyn BlockSource) -> Result<T, Gap> + Send + 'static,
+    {
+        let turn = Arc::clone(&self.0.site.reads).acquire_owned().await;
+        let turn = turn.map_err(|_| Refusal::from(Miss::Stopped))?;
+        let attempt = move || {
+            let _turn = turn;
+            let done = match missing {
+                Some(cid) => match blocks.has(&cid) {
+                    Ok(true) => work(&*blocks),
+                    Ok(false) => Err(Gap::Missing(cid)),
+                    Err(error) => Err(error.into()),
+                },
+                None => work(&*blocks),
+            };
+            (work, done)
+        };
+        let done = tokio::task::spawn_blocking(attempt).await;
+        done.map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the work for this answer broke"))
+    }
+
+    /// Returns the retrieval, if there is one.
+    fn fetch(&self) -> Option<&Fetch> {
+        self.0.fetch.get().and_then(|fetch| fetch.as_ref().ok())
+    }
+
+    /// Begins the retrieval that `cid` is missing for, or joins the one of a clone.
+    async fn begin(&self, cid: &Cid) -> Result<(), Refusal> {
+        if !self.0.may_fetch {
+            return Err(self.not_here(cid));
+        }
+        let content = &self.0.site.content;
+        let begun = self.0.fetch.get_or_init(async || {
+            let retrieval = content.retrieve(self.0.wanted.clone()).await?;
+            Ok(Fetch { blocks: retrieval.blocks, arrival: retrieval.arrival, _stay: retrieval.stay })
+        });
+        match timeout(self.0.site.settings.fetch_timeout, begun).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(Miss::Local)) => Err(self.not_here(cid)),
+            Ok(Err(miss)) => Err(miss.clone().into()),
+            Err(_) => Err(self.too_late("nobody was found who sends it")),
+        }
+    }
+
+    /// Waits for the next step of the retrieval.
+    async fn wait(&self, cid: &Cid, mut arrival: watch::Receiver<Arrival>) -> Result<(), Refusal> {
+        match timeout(self.0.site.settings.fetch_timeout, arrival.changed()).await {
+            Ok(Ok(())) => Ok(()),
+            // Whoever ran the retrieval is gone without a word.
+            Ok(Err(_)) => Err(self.lost(cid)),
+            Err(_) => Err(self.too_late(&format!("block {cid} was asked for and did not come"))),
+        }
+    }
+
+    fn not_here(&self, cid: &Cid) -> Refusal {
+        let root = &self.0.wanted.root;
+        let what = match cid == root {
+            true => format!("{root} is not here"),
+            false => format!("block {cid} of {root} is not here"),
+        };
+        let hint = match self.0.site.settings.fetch_for.is_empty() {
+            true => "This node serves what it holds; with --gateway-fetch it looks for the rest elsewhere.",
+            false => "This node looks for content elsewhere only for those whom its --gateway-fetch names.",
+        };
+        Refusal::new(StatusCode::NOT_FOUND, what).hint(hint)
+    }
+
+    fn lost(&self, cid: &Cid) -> Refusal {
+        let what = format!("block {cid} was not among what was retrieved of {}", self.0.wanted.root);
+        Refusal::new(StatusCode::BAD_GATEWAY, what).retry_after(miss::SOON)
+    }
+
+    fn too_late(&self, tried: &str) -> Refusal {
+        let seconds = self.0.site.settings.fetch_timeout.as_secs_f32();
+        Miss::TimedOut { tried: format!("{tried} within {seconds} s") }.into()
+    }
 }
+
+/// What was read lately, and nothing else.
+struct Remembered<'a>(&'a View);
+
+impl BlockSource for Remembered<'_> {
+    fn block(&self, cid: &Cid) -> Result<Option<Buf>, SourceError> {
+        Ok(self.0.peek(cid))
+    }
+}
+
+/// Blocks that are remembered when they are small.
+struct Remembering<'a> {
+    blocks: &'a dyn BlockSource,
+    site: &'a Site,
+}
+
+impl BlockSource for Remembering<'_> {
+    fn block(&self, cid: &Cid) -> Result<Option<Buf>, SourceError> {
+        let removals = self.site.content.removals();
+        if let Some(block) = self.site.memory.block(cid, removals) {
+            return Ok(Some(block));
+        }
+        let block = self.blocks.block(cid)?;
+        if let Some(block) = &block {
+            self.site.memory.keep_block(cid, block, removals);
+        }
+        Ok(block)
+    }
+
+    fn has(&self, cid: &Cid) -> Result<bool, SourceError> {
+        self.blocks.has(cid)
+    }
+}
+
+#[cfg(test)]
+mod tests;

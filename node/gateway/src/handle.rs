@@ -193,9 +193,7 @@ async fn answer(
         (Format::Natural, Kind::File(_) | Kind::Symlink) => {
             file::answer(asked, found, view, file::Named::default()).await
         }
-        (Format::Natural | Format::Json, Kind::Directory) => {
-            directory::answer(asked, found, view, &asked.format).await
-        }
+        (Format::Natural | Format::Json, Kind::Directory) => directory::answer(asked, found, view).await,
         (Format::Json, Kind::File(_)) => json_file(asked, found, view, choice).await,
         (Format::Natural, Kind::Other) => Err(mismatch("the block is of a codec that is not shown here")),
         (Format::Json, Kind::Symlink | Kind::Other)

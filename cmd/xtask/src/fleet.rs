@@ -177,6 +177,11 @@ impl Daemon {
         self.setup.repo.join("chain.token")
     }
 
+    /// Returns the last lines that the daemon wrote.
+    pub(crate) fn log_tail(&self) -> String {
+        self.setup.log_tail()
+    }
+
     /// Returns the highest resident memory so far, in bytes.
     pub(crate) fn peak_memory(&self) -> Result<u64> {
         self.memory("VmHWM:")

@@ -6,6 +6,7 @@
 
 mod bench_cache;
 mod bench_evict;
+mod bench_gateway;
 mod bench_import;
 mod bench_store;
 mod bench_transfer;
@@ -39,6 +40,10 @@ usage: cargo xtask COMMAND
       [--part 20] [--only adapt,web07] [--dir DIR] [--json]
   bench evict       eviction policies on recorded requests: hits, golden counts, memory, speed
       [--salt 0] [--json]
+  bench gateway     the gateway of a daemon against nginx on the same bytes: ratios, what they must reach;
+                    needs nginx and wrk (apt-get install nginx-light wrk)
+      [--size 1GiB] [--files 1000] [--repeat 5] [--seconds 5] [--readers 1000]
+      [--only plain,tls,small,ranges,first,car,memory] [--pop PATH] [--dir DIR] [--json]
   bench import      a daemon that puts files and takes archives in, against SHA-256 and a durable file write
       [--size 1GiB] [--large 8GiB] [--files 100000] [--repeat 5] [--only put,large,files,car]
       [--pop PATH] [--dir DIR] [--json]
@@ -62,6 +67,7 @@ fn main() -> ExitCode {
         ["check"] => check::run(),
         ["bench", "cache", flags @ ..] => bench_cache::run(flags),
         ["bench", "evict", flags @ ..] => bench_evict::run(flags),
+        ["bench", "gateway", flags @ ..] => bench_gateway::run(flags),
         ["bench", "import", flags @ ..] => bench_import::run(flags),
         ["bench", "store", flags @ ..] => bench_store::run(flags),
         ["bench", "store-child", words @ ..] => bench_store::child(words),

@@ -67,7 +67,8 @@ pub(crate) fn run(words: &[&str]) -> Result<bool> {
     let folder = tempfile::Builder::new().prefix("pop-bench-").tempdir_in(folder)?;
     let workers = std::thread::available_parallelism().context("counting processors")?;
     eprintln!("content ...");
-    let site = Site::make(folder.path(), size, flags.value("--files", "1000")?)?;
+    let mut site = Site::make(folder.path(), size, flags.value("--files", "1000")?)?;
+    site.with_tls = only.is_empty() || only.contains(&"tls");
     let (site, pop) = Pop::start(&binary, site)?;
     let nginx = Nginx::start(&site, workers)?;
     eprintln!("{}, {workers} workers each, files of {} and 4 KiB", nginx.version, site.size);

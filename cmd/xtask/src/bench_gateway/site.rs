@@ -35,6 +35,8 @@ pub(super) struct Site {
     pub(super) small: String,
     /// The CID of the large file.
     pub(super) cid: String,
+    /// Whether TLS is asked for in this run.
+    pub(super) with_tls: bool,
 }
 
 /// Where a server is.
@@ -66,6 +68,7 @@ impl Site {
             large: String::new(),
             small: String::new(),
             cid: String::new(),
+            with_tls: true,
         };
         std::fs::create_dir_all(site.small_path(0).parent().context("a folder")?)?;
         sample::write_random(&site.large_path(), size)?;
@@ -110,6 +113,7 @@ impl Site {
 pub(super) struct Pop {
     pub(super) daemon: Daemon,
     pub(super) server: Server,
+    with_tls: bool,
 }
 
 impl Pop {
@@ -119,11 +123,12 @@ impl Pop {
         let (plain, tls) = (server.plain.to_string(), server.tls.to_string());
         let (cert, key) = (site.path("cert.pem"), site.path("key.pem"));
         let (cert, key) = (utf8(&cert)?, utf8(&key)?);
-        let flags = ["--chain", "local", "--gateway-listen", &plain, "--tls-listen", &tls];
-        let files = ["--tls-cert-file", cert, "--tls-key-file", key];
+        let flags = ["--chain", "local", "--gateway-listen", &plain];
+        let files = ["--tls-listen", &tls, "--tls-cert-file", cert, "--tls-key-file", key];
+        let files = if site.with_tls { files.as_slice() } else { &[] };
         // All readers come from one address here.
         let bounds = ["--gateway-requests-per-address", "8192", "--gateway-requests", "8192"];
-        let flags = flags.iter().chain(&files).chain(&bounds).map(|&word| word.to_owned()).collect();
+        let flags = flags.iter().chain(files).chain(&bounds).map(|&word| word.to_owned()).collect();
         let daemon = Daemon::start(binary, &site.folder, Role { name: "node", flags, serves_chain: false })?;
         let put =
             daemon.call(&["put", utf8(&site.large_path())?, utf8(&site.path("content/small"))?], LONG)?;
@@ -134,7 +139,7 @@ impl Pop {
         let served = site.path(&format!("web/ipfs/{root}"));
         std::fs::create_dir_all(served.parent().context("a folder")?)?;
         std::os::unix::fs::symlink(site.path("content"), served)?;
-        let pop = Self { daemon, server };
+        let pop = Self { daemon, server, with_tls: site.with_tls };
         pop.wait()?;
         Ok((site, pop))
     }
@@ -148,7 +153,7 @@ impl Pop {
 
     fn wait(&self) -> Result<()> {
         listens("the gateway of pop", self.server.plain)?;
-        listens("TLS of pop", self.server.tls)
+        if self.with_tls { listens("TLS of pop", self.server.tls) } else { Ok(()) }
     }
 
     /// Returns where to look when something fails.

@@ -13,12 +13,14 @@
 // The rooms are furnished one after the other.
 #![allow(dead_code, unused_imports)]
 
+pub mod admin;
 mod answer;
 mod asked;
 mod body;
 mod conditional;
 mod content;
 mod disposition;
+mod figures;
 mod handle;
 mod memory;
 mod page;
@@ -40,6 +42,7 @@ pub use crate::content::{
     Arrival, Blocks, Codec, Content, Intake, Miss, Offer, Order, Retrieval, UploadError, Uploaded,
     UploadedEntry, Wanted,
 };
+pub use crate::figures::Figures;
 pub use crate::request::lists::ListError;
 pub use crate::server::{Bound, ServeError};
 pub use crate::settings::Settings;

@@ -1,27 +1,60 @@
 //! Listeners, connections and their bounds.
+//!
+//! A connection goes: `accept` (is there room?) → [`line`] (what moves on the wire, and how it ends) → TLS, if
+//! it is spoken → [`connection`] (HTTP, admission of each request) → an [`Answer`] → [`outflow`] (the body,
+//! counted) → [`record`] (log and figures). No request waits for another, for the log or for a lock that is held
+//! longer than a look into a map.
 
-use std::net::SocketAddr;
+mod accept;
+mod connection;
+mod guest;
+mod id;
+mod inflow;
+mod line;
+mod log;
+mod outflow;
+mod record;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use http::Request;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
+use http::{HeaderMap, Request, Response};
 use pop_dag::Cid;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::content::Content;
-use crate::settings::Settings;
+use crate::figures::Figures;
+use crate::handle;
+use crate::refusal::Refusal;
+use crate::request::lists::ListError;
+use crate::request::{headers, host};
+use crate::server::accept::Plain;
+use crate::server::guest::Guests;
+use crate::server::id::Ids;
+use crate::server::log::Log;
+use crate::server::record::Told;
+use crate::settings::{Limits, Settings};
 use crate::site::Site;
+use crate::tls::{Acceptor, Keeper, TlsError};
 
-/// How long accepting rests when the system has no descriptors left: it must never spin.
-const BREATH: Duration = Duration::from_millis(100);
+pub(crate) use crate::server::accept::{Handshake, listen};
+pub(crate) use crate::server::line::Line;
 
-/// How a request came; stands in its extensions.
+/// How long connections may take to notice that they are cut.
+const CUT: Duration = Duration::from_secs(2);
+
+/// How a request came; stands in its extensions when it came over TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Transport {
     /// Whether it came over TLS.
@@ -48,27 +81,49 @@ pub enum ServeError {
     },
     /// A list of what is served cannot be used.
     #[error(transparent)]
-    List(#[from] crate::request::lists::ListError),
+    List(#[from] ListError),
+    /// The access log cannot be written.
+    #[error("the access log cannot be written")]
+    Log(#[source] std::io::Error),
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// A gateway that listens and does not answer yet.
 pub struct Bound {
     site: Arc<Site>,
     plain: TcpListener,
+    private: Option<Private>,
+    log: Option<(Log, JoinHandle<()>)>,
+}
+
+/// The listener for TLS, and what it takes.
+struct Private {
+    listener: TcpListener,
+    acceptor: Acceptor,
+    keeper: Keeper,
 }
 
 impl Bound {
-    /// Takes the addresses of the settings.
+    /// Takes the addresses of the settings and opens the access log.
     ///
     /// # Errors
     /// An address cannot be listened on, or a file of the settings cannot be used.
     pub async fn bind(settings: Settings, content: Arc<dyn Content>) -> Result<Self, ServeError> {
-        let address = settings.listen;
-        let plain = TcpListener::bind(address).await;
-        let plain = plain.map_err(|source| ServeError::Listen { address, source })?;
-        let site = Site::new(settings, content);
-        site.lists.load(std::time::Instant::now())?;
-        Ok(Self { site: Arc::new(site), plain })
+        let site = Arc::new(Site::new(settings, content));
+        site.lists.load(Instant::now())?;
+        let plain = accept::listen(site.settings.listen)?;
+        let private = match &site.settings.tls {
+            Some(tls) => {
+                let (acceptor, keeper) = Acceptor::new(&tls.source)?;
+                Some(Private { listener: accept::listen(tls.listen)?, acceptor, keeper })
+            }
+            None => None,
+        };
+        let log = site.settings.access_log.as_ref();
+        let log = log.map(|log| Log::open(log, site.figures.clone())).transpose().map_err(ServeError::Log)?;
+        Ok(Self { site, plain, private, log })
     }
 
     /// Returns the address of plain HTTP.
@@ -79,45 +134,147 @@ impl Bound {
         self.plain.local_addr()
     }
 
+    /// Returns the address of TLS, when it is spoken.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub fn private_address(&self) -> std::io::Result<Option<SocketAddr>> {
+        self.private.as_ref().map(|private| private.listener.local_addr()).transpose()
+    }
+
+    /// Returns what the gateway counts.
+    pub fn figures(&self) -> Figures {
+        self.site.figures.clone()
+    }
+
     /// Answers until `stop`, then lets answers under way end, within bounds.
     ///
-    /// Dropping it leaves connections that were accepted to their end.
+    /// Dropping it stops the listeners and leaves connections to their end.
     pub async fn run(self, stop: CancellationToken) {
-        let connections = TaskTracker::new();
-        loop {
-            let accepted = tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                accepted = self.plain.accept() => accepted,
-            };
-            match accepted {
-                Ok((stream, from)) => {
-                    connections.spawn(converse(Arc::clone(&self.site), stream, from, stop.clone()));
-                }
-                Err(_) => tokio::time::sleep(BREATH).await,
-            }
+        let (log, writer) = self.log.unzip();
+        let content = Arc::clone(&self.site.content);
+        let told = Told {
+            figures: self.site.figures.clone(),
+            log,
+            served: Box::new(move |root, size, to| content.served(root, size, to)),
+        };
+        let limits = self.site.settings.limits.clone();
+        let hall = Hall::new(self.site, limits, told);
+        let plain = accept::serve(Arc::clone(&hall), self.plain, Plain);
+        let private = async {
+            let Some(Private { listener, acceptor, keeper }) = self.private else { return };
+            tokio::join!(accept::serve(Arc::clone(&hall), listener, acceptor), keeper.run(stop.clone()));
+        };
+        // Until the stop; then nothing listens any more.
+        let _ = stop.run_until_cancelled(futures::future::join(plain, private)).await;
+        hall.close().await;
+        drop(hall);
+        if let Some(writer) = writer {
+            let _ = tokio::time::timeout(CUT, writer).await;
         }
-        connections.close();
-        let _ = tokio::time::timeout(self.site.settings.limits.drain, connections.wait()).await;
     }
 }
 
-/// Answers the requests of one connection.
-async fn converse(site: Arc<Site>, stream: TcpStream, from: SocketAddr, stop: CancellationToken) {
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(|request: Request<hyper::body::Incoming>| {
-        let site = Arc::clone(&site);
-        async move {
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(Transport { is_tls: false });
-            Ok::<_, std::convert::Infallible>(crate::handle::handle(site, request, from.ip()).await)
-        }
-    });
-    let builder = auto::Builder::new(TokioExecutor::new());
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+/// What requests are answered by.
+pub(crate) trait Answer: Send + Sync + 'static {
+    /// Answers a request of a neighbour.
+    fn answer(
+        self: Arc<Self>,
+        request: Request<Body>,
+        peer: IpAddr,
+    ) -> impl Future<Output = Response<Body>> + Send;
+
+    /// Answers a request that was refused before it was looked at.
+    fn refuse(&self, refusal: Refusal) -> Response<Body>;
+
+    /// Returns who asks: the neighbour, or whom it speaks for if it is believed.
+    fn client(&self, headers: &HeaderMap, peer: IpAddr) -> IpAddr;
+
+    /// Returns whether a neighbour speaks for others.
+    fn is_proxy(&self, peer: IpAddr) -> bool;
+}
+
+impl Answer for Site {
+    fn answer(
+        self: Arc<Self>,
+        request: Request<Body>,
+        peer: IpAddr,
+    ) -> impl Future<Output = Response<Body>> + Send {
+        handle::handle(self, request, peer)
     }
-    let _ = connection.await;
+
+    fn refuse(&self, refusal: Refusal) -> Response<Body> {
+        let mut response = refusal.into_response();
+        headers::add_common(response.headers_mut(), self.settings.uploads.is_some());
+        response
+    }
+
+    fn client(&self, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
+        host::client(&self.settings, headers, peer)
+    }
+
+    fn is_proxy(&self, peer: IpAddr) -> bool {
+        host::is_proxy(&self.settings, peer)
+    }
+}
+
+/// What all connections share.
+struct Hall<A> {
+    answers: Arc<A>,
+    limits: Arc<Limits>,
+    guests: Arc<Guests>,
+    ids: Ids,
+    told: Arc<Told>,
+    tasks: TaskTracker,
+    /// No new connections; those that are there end after the answers under way.
+    stop: CancellationToken,
+    /// What still runs is cut.
+    end: CancellationToken,
+    /// How far the stop is. Asked for each time a connection moves, where a token would cost a lock.
+    stage: AtomicU8,
+}
+
+impl<A: Answer> Hall<A> {
+    fn new(answers: Arc<A>, limits: Limits, told: Told) -> Arc<Self> {
+        let guests = Guests::new(&limits, told.figures.clone(), Instant::now());
+        Arc::new(Self {
+            answers,
+            limits: Arc::new(limits),
+            guests,
+            ids: Ids::new(),
+            told: Arc::new(told),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            end: CancellationToken::new(),
+            stage: AtomicU8::new(0),
+        })
+    }
+
+    /// Lets answers under way end, then cuts the others.
+    async fn close(&self) {
+        self.told.figures.drain();
+        self.stage.store(1, Ordering::Release);
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(self.limits.drain, self.tasks.wait()).await.is_ok() {
+            return;
+        }
+        tracing::warn!(
+            connections = self.tasks.len(),
+            "answers under way are cut, as the time to stop is over"
+        );
+        self.stage.store(2, Ordering::Release);
+        self.end.cancel();
+        let _ = tokio::time::timeout(CUT, self.tasks.wait()).await;
+    }
+}
+
+impl<A> Hall<A> {
+    fn is_stopping(&self) -> bool {
+        self.stage.load(Ordering::Acquire) >= 1
+    }
+
+    fn is_over(&self) -> bool {
+        self.stage.load(Ordering::Acquire) >= 2
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use crate::content::Content;
+use crate::figures::Figures;
 use crate::memory::Memory;
 use crate::request::lists::Lists;
 use crate::settings::Settings;
@@ -24,6 +25,8 @@ pub(crate) struct Site {
     /// What is never served, and what alone is.
     pub(crate) lists: Lists,
     pub(crate) memory: Memory,
+    /// What is counted.
+    pub(crate) figures: Figures,
 }
 
 impl Site {
@@ -31,6 +34,6 @@ impl Site {
         let uploads = settings.uploads.as_ref().map(|uploads| Arc::new(Gate::new(uploads)));
         let lists = Lists::new(&settings.lists);
         let reads = Arc::new(Semaphore::new(READS));
-        Self { settings, content, reads, uploads, lists, memory: Memory::new() }
+        Self { settings, content, reads, uploads, lists, memory: Memory::new(), figures: Figures::new() }
     }
 }

@@ -1,0 +1,262 @@
+//! The wire under a connection: counts what moves on it, and ends it so that nobody takes half an answer for a
+//! whole one.
+//!
+//! It lies under TLS, because only there is seen whether the client takes what is sent: HTTP stops asking a body
+//! for more when its buffer is full, and then nothing above would notice a client that stopped reading.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures::task::AtomicWaker;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::figures::Cut;
+use crate::server::record::Record;
+use crate::server::watch::Seen;
+
+/// Answers that may wait in the buffer of one connection. A client that sends requests without reading what they
+/// bring gets no further.
+const UNREAD: usize = 32;
+
+/// What moves on one connection. Shared by its wire, its answers and its watch.
+#[derive(Default)]
+pub(super) struct Pulse {
+    read: AtomicU64,
+    written: AtomicU64,
+    is_blocked: AtomicBool,
+    begun: AtomicU64,
+    open: AtomicUsize,
+    read_before: AtomicU64,
+    is_multiplexed: AtomicBool,
+    is_closing: AtomicBool,
+    /// Whether the client may send more that nobody will read.
+    is_unread: AtomicBool,
+    /// Whether an answer failed after its head, so that the connection must end in a reset.
+    is_broken: AtomicBool,
+    why: OnceLock<Cut>,
+    /// What is told of answers that were handed on and that the client's side has not taken to their ends.
+    waiting: Mutex<VecDeque<Record>>,
+    waits: AtomicUsize,
+    /// Whether the wire is gone, so that nothing will be taken any more.
+    is_gone: AtomicBool,
+    room: AtomicWaker,
+}
+
+impl Pulse {
+    /// Returns what the watch looks at.
+    pub(super) fn seen(&self) -> Seen {
+        let flag = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+        Seen {
+            read: self.read.load(Ordering::Relaxed),
+            written: self.written.load(Ordering::Relaxed),
+            is_blocked: flag(&self.is_blocked),
+            begun: self.begun.load(Ordering::Relaxed),
+            open: self.open.load(Ordering::Relaxed),
+            read_before: self.read_before.load(Ordering::Relaxed),
+            is_multiplexed: flag(&self.is_multiplexed),
+            is_closing: flag(&self.is_closing),
+        }
+    }
+
+    /// Begins a request.
+    pub(super) fn begin(&self, is_multiplexed: bool) {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.open.fetch_add(1, Ordering::Relaxed);
+        self.read_before.store(self.read.load(Ordering::Relaxed), Ordering::Relaxed);
+        if is_multiplexed {
+            self.is_multiplexed.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Ends a request; its record calls it.
+    pub(super) fn end(&self) {
+        let _ = self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| open.checked_sub(1));
+    }
+
+    /// Remembers why the connection is cut. The first reason stays.
+    pub(super) fn cut(&self, why: Cut) {
+        let _ = self.why.set(why);
+    }
+
+    /// Returns why the connection was cut, if it was.
+    pub(super) fn why(&self) -> Option<Cut> {
+        self.why.get().copied()
+    }
+
+    /// Makes the connection end in a reset, as an answer on it is not whole. Over HTTP/2 only its stream is.
+    pub(super) fn break_off(&self) {
+        if !self.is_multiplexed.load(Ordering::Relaxed) {
+            self.is_broken.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that a request's body was not read to its end.
+    pub(super) fn leave_unread(&self) {
+        self.is_unread.store(true, Ordering::Relaxed);
+    }
+
+    /// Keeps the record of an answer until its last byte is taken, or the connection ends without that.
+    pub(super) fn wait(&self, record: Record) {
+        if self.is_multiplexed.load(Ordering::Relaxed) {
+            return record.end();
+        }
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_gone.load(Ordering::Relaxed) {
+            drop(waiting);
+            return drop(record);
+        }
+        waiting.push_back(record);
+        self.waits.store(waiting.len(), Ordering::Relaxed);
+    }
+
+    /// Waits while too many answers are unread. Cancel safe.
+    pub(super) async fn room(&self) {
+        std::future::poll_fn(|context| {
+            if self.waits.load(Ordering::Relaxed) < UNREAD {
+                return Poll::Ready(());
+            }
+            self.room.register(context.waker());
+            match self.waits.load(Ordering::Relaxed) < UNREAD {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
+    }
+
+    /// Notes that everything that was handed on has been taken.
+    fn flushed(&self) {
+        if self.waits.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        while let Some(record) = self.next_waiting() {
+            record.end();
+        }
+        self.room.wake();
+    }
+
+    fn next_waiting(&self) -> Option<Record> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let record = waiting.pop_front();
+        self.waits.store(waiting.len(), Ordering::Relaxed);
+        record
+    }
+}
+
+/// A TCP connection that keeps a [`Pulse`]. Dropped in the middle of an answer, it is reset.
+pub(crate) struct Line {
+    stream: TcpStream,
+    pulse: Arc<Pulse>,
+    is_shut: bool,
+}
+
+impl Line {
+    pub(super) fn new(stream: TcpStream, pulse: Arc<Pulse>) -> Self {
+        Self { stream, pulse, is_shut: false }
+    }
+
+    fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.pulse.is_blocked.store(written.is_pending(), Ordering::Relaxed);
+        if let Poll::Ready(Ok(size)) = &written {
+            let size = u64::try_from(*size).unwrap_or(u64::MAX);
+            self.pulse.written.fetch_add(size, Ordering::Relaxed);
+        }
+        written
+    }
+
+    /// Returns whether the client may still be sending: then closing at once would make the system reset the
+    /// connection, and the client lose the answer before it could read it.
+    fn is_owed_a_reading(&self) -> bool {
+        let seen = self.pulse.seen();
+        self.pulse.is_unread.load(Ordering::Relaxed) || (seen.open == 0 && seen.read > seen.read_before)
+    }
+}
+
+impl AsyncRead for Line {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let size = u64::try_from(buffer.filled().len().saturating_sub(before)).unwrap_or(u64::MAX);
+        self.pulse.read.fetch_add(size, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Line {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.note(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.note(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        self.pulse.flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.pulse.is_broken.load(Ordering::Relaxed) {
+            return Poll::Ready(Ok(()));
+        }
+        if !self.is_shut {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
+            self.is_shut = true;
+            self.pulse.flushed();
+        }
+        let mut space = [0; 2048];
+        loop {
+            let mut buffer = ReadBuf::new(&mut space);
+            match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => self.pulse.leave_unread(),
+                Poll::Ready(Ok(()) | Err(_)) => return Poll::Ready(Ok(())),
+                Poll::Pending if self.is_owed_a_reading() => {
+                    self.pulse.is_closing.store(true, Ordering::Relaxed);
+                    return Poll::Pending;
+                }
+                Poll::Pending => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let is_answering = self.pulse.open.load(Ordering::Relaxed) > 0;
+        if is_answering || self.pulse.is_broken.load(Ordering::Relaxed) {
+            // Without lingering, closing resets, and bytes that wait in the system's buffer are not sent.
+            let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        }
+        self.pulse.is_gone.store(true, Ordering::Relaxed);
+        while let Some(record) = self.pulse.next_waiting() {
+            // Its last bytes were not taken: the record tells, by being dropped.
+            drop(record);
+        }
+    }
+}

@@ -18,6 +18,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument;
 
+use self::intake::Intakes;
 use self::stock::Stock;
 use crate::node::Node;
 
@@ -29,6 +30,7 @@ pub(crate) struct Gateway {
     address: SocketAddr,
     ended: CancellationToken,
     task: AbortHandle,
+    intakes: Intakes,
 }
 
 impl Gateway {
@@ -48,10 +50,10 @@ impl Gateway {
         let content: Arc<dyn Content> = stock.clone();
         let bound = Bound::bind(settings, content).await?;
         let address = bound.address().map_err(|source| ServeError::Listen { address: listen, source })?;
-        let ended = CancellationToken::new();
+        let (ended, intakes) = (CancellationToken::new(), stock.intakes.clone());
         let run = run(bound, stock, stop, ended.clone().drop_guard());
         let task = tasks.spawn(run.instrument(tracing::info_span!("gateway")));
-        Ok(Some(Self { address, ended, task }))
+        Ok(Some(Self { address, ended, task, intakes }))
     }
 
     /// Returns where it answers plain HTTP.
@@ -65,6 +67,7 @@ impl Gateway {
             tracing::warn!("requests to the gateway are cut off");
             self.task.abort();
         }
+        self.intakes.close().await;
     }
 }
 

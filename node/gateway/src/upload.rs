@@ -41,8 +41,7 @@ const IPFS_HASH: HeaderName = HeaderName::from_static("ipfs-hash");
 /// When to come back to a node that stops, or has no room.
 const LATER: u64 = 60;
 
-/// Takes an upload: a raw body is one file, a multipart form several in one transaction. `from` is the client, behind
-/// proxies that are believed.
+/// Takes an upload: a raw body is one file, a multipart form several in one transaction. `from` is whoever connected.
 pub(crate) async fn answer(
     site: &Arc<Site>,
     request: Request<Body>,

@@ -8,9 +8,10 @@ mod framed;
 pub(crate) mod get;
 pub(crate) mod listing;
 pub(crate) mod open_tx;
-mod pipe;
+pub(crate) mod pipe;
 pub(crate) mod put;
 pub(crate) mod remove;
+pub(crate) mod upload;
 
 use pop_dag::{BlockSource, Buf, Cid, SourceError};
 use pop_store::{Staging, Store};
@@ -56,8 +57,9 @@ fn give_up(staging: Staging) {
 /// The open transaction stays, and so does what a retrieval has paid for. A copy for a peer does not: nobody
 /// here asked for it, and the peer asks again.
 pub(crate) fn drop_interrupted(store: &Store) {
-    let left_over =
-        |name: &String| [archive::IMPORT, put::PUT, "keep:"].iter().any(|kind| name.starts_with(kind));
+    let left_over = |name: &String| {
+        [archive::IMPORT, put::PUT, upload::UPLOAD, "keep:"].iter().any(|kind| name.starts_with(kind))
+    };
     for name in store.stagings().into_iter().filter(left_over) {
         match store.stage(&name) {
             Ok(staging) => give_up(staging),

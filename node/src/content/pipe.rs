@@ -22,30 +22,58 @@ const BATCH_BLOCKS: usize = 512;
 /// to six batches and the block at hand.
 const QUEUE: usize = 4;
 
+/// Why blocks did not get into a staging.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PipeError {
+    /// The store does not take them.
+    #[error(transparent)]
+    Store(#[from] pop_store::Error),
+    /// Nobody takes blocks any more, or nobody waits for them.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The system gives no thread.
+    #[error("the writer of a staging did not start")]
+    Thread(#[source] std::io::Error),
+    /// Its thread ended in the middle.
+    #[error("the writer of a staging crashed")]
+    Crashed,
+}
+
+impl From<PipeError> for Error {
+    fn from(error: PipeError) -> Self {
+        match error {
+            PipeError::Store(store) => store.fault(),
+            PipeError::Sink(sink) => sink.fault(),
+            PipeError::Thread(_) | PipeError::Crashed => Self::of(ErrorCode::Internal, &error),
+        }
+    }
+}
+
 /// Runs `make` with a sink whose blocks another thread puts into `staging`. On return all of them are staged, or one of
 /// the two sides has failed. Blocks.
 ///
 /// # Errors
 /// What the store says, else what `make` says.
-pub(super) fn staged<T>(
+pub(crate) fn staged<T, E: From<PipeError>>(
     staging: &Staging,
     cancel: &Cancel,
-    make: impl FnOnce(&mut Inlet<'_>) -> Result<T, Error>,
-) -> Result<T, Error> {
+    make: impl FnOnce(&mut Inlet<'_>) -> Result<T, E>,
+) -> Result<T, E> {
     let (sender, receiver) = sync_channel(QUEUE);
     let span = tracing::Span::current();
     thread::scope(|scope| {
         let writer = thread::Builder::new().name("staging".to_owned());
         let writer = writer.spawn_scoped(scope, move || span.in_scope(|| write(staging, &receiver)));
-        let writer = writer.map_err(|error| Error::of(ErrorCode::Internal, &error))?;
+        let writer = writer.map_err(PipeError::Thread)?;
         let mut inlet = Inlet { sender, cancel, batch: Vec::new(), size: Bytes::ZERO };
-        let made = make(&mut inlet).and_then(|made| inlet.flush().map(|()| made).map_err(Fault::fault));
+        let made = make(&mut inlet)
+            .and_then(|made| inlet.flush().map(|()| made).map_err(|sink| PipeError::Sink(sink).into()));
         // Its end is the writer's.
         drop(inlet);
         // What the disk says comes first: the other side then only knows that nobody takes its blocks.
         match writer.join() {
-            Ok(written) => written.map_err(Fault::fault)?,
-            Err(_) => return Err(Error::new(ErrorCode::Internal, "the writer of a staging crashed")),
+            Ok(written) => written.map_err(PipeError::Store)?,
+            Err(_) => return Err(PipeError::Crashed.into()),
         }
         made
     })
@@ -63,7 +91,7 @@ fn write(staging: &Staging, batches: &Receiver<Vec<Block>>) -> Result<(), pop_st
 struct Deaf;
 
 /// Where blocks go in.
-pub(super) struct Inlet<'a> {
+pub(crate) struct Inlet<'a> {
     sender: SyncSender<Vec<Block>>,
     cancel: &'a Cancel,
     batch: Vec<Block>,
@@ -113,7 +141,7 @@ mod tests {
     fn all_that_was_made_is_staged_on_return() {
         let (_dir, store) = store(Bytes::GIB);
         let staging = store.stage("t").unwrap();
-        let made = staged(&staging, &Cancel::default(), |inlet| {
+        let made: Result<_, Error> = staged(&staging, &Cancel::default(), |inlet| {
             (0..3000).try_for_each(|n| inlet.accept(block(n, 100))).map_err(Fault::fault)?;
             (0..5).try_for_each(|n| inlet.accept(block(n, 1 << 20))).map_err(Fault::fault)?;
             Ok(7)
@@ -128,7 +156,7 @@ mod tests {
         let (_dir, store) = store(Bytes::new(4 << 20));
         let staging = store.stage("t").unwrap();
         let mut made = 0;
-        let error = staged(&staging, &Cancel::default(), |inlet| {
+        let error: Result<(), Error> = staged(&staging, &Cancel::default(), |inlet| {
             for n in 0..1000 {
                 inlet.accept(block(n, 1 << 20)).map_err(Fault::fault)?;
                 made = n;
@@ -147,7 +175,8 @@ mod tests {
         assert_eq!(staged(&staging, &Cancel::default(), |_| Err::<(), _>(broken.clone())), Err(broken));
         let cancel = Cancel::default();
         drop(cancel.on_drop());
-        let left = staged(&staging, &cancel, |inlet| inlet.accept(block(0, 10)).map_err(Fault::fault));
+        let left: Result<(), Error> =
+            staged(&staging, &cancel, |inlet| inlet.accept(block(0, 10)).map_err(Fault::fault));
         assert_eq!(left.unwrap_err().code, ErrorCode::Interrupted);
     }
 }

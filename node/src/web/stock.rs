@@ -9,7 +9,7 @@ use pop_gateway::{Blocks, Content, Intake, Miss, Offer, Order, Retrieval, Upload
 use pop_store::Store;
 use pop_units::Bytes;
 
-use super::intake;
+use super::intake::Intakes;
 use super::usage::Usage;
 use crate::node::Node;
 use crate::pool::Pool;
@@ -18,11 +18,13 @@ use crate::pool::Pool;
 pub(super) struct Stock {
     node: Node,
     pub(super) usage: Usage,
+    pub(super) intakes: Intakes,
 }
 
 impl Stock {
     pub(super) fn new(node: Node) -> Self {
-        Self { node, usage: Usage::default() }
+        let intakes = Intakes::new(&node);
+        Self { node, usage: Usage::default(), intakes }
     }
 
     /// Returns where uses are counted, and who does such work.
@@ -54,6 +56,6 @@ impl Content for Stock {
     }
 
     async fn receive(&self, order: Order) -> Result<Box<dyn Intake>, UploadError> {
-        intake::begin(&self.node, order).await
+        self.intakes.begin(order).await
     }
 }

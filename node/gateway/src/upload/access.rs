@@ -60,7 +60,8 @@ fn bearer(parts: &Parts) -> Option<&[u8]> {
 ///
 /// A browser here is led by any page in the world: it says so in `Origin` and `Sec-Fetch-Site`, and a name that an
 /// attacker points to this machine shows in `Host`. Pages that this gateway itself serves from a path have the opaque
-/// origin `null`. A proxy that is not believed looks like this machine, but adds a header.
+/// origin `null`. A proxy on this machine looks like its programs, but adds a header; whoever is behind it shows a token,
+/// also when it is believed.
 fn local(parts: &Parts, from: IpAddr) -> Result<(), Refusal> {
     let refuse = |why: &str| {
         let refusal = Refusal::new(StatusCode::FORBIDDEN, why.to_owned());

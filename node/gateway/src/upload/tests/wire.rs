@@ -13,10 +13,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::fake::{Fake, settings, site};
-use crate::refusal::Refusal;
+use crate::handle::handle;
 use crate::settings::Settings;
 
-/// Serves uploads alone until it is dropped.
+/// Serves until it is dropped.
 struct Server {
     address: SocketAddr,
     task: JoinHandle<()>,
@@ -32,10 +32,7 @@ impl Server {
                 let site = Arc::clone(&site);
                 let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
                     let site = Arc::clone(&site);
-                    async move {
-                        let answered = super::answer(&site, request.map(Body::new), from.ip()).await;
-                        Ok::<_, Infallible>(answered.unwrap_or_else(Refusal::into_response))
-                    }
+                    async move { Ok::<_, Infallible>(handle(site, request.map(Body::new), from.ip()).await) }
                 });
                 let serve = hyper::server::conn::http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), service);
@@ -80,7 +77,11 @@ async fn the_body_is_asked_for_only_when_the_head_is_good() {
     stream.write_all(format!("{head}5\r\n\r\n").as_bytes()).await.unwrap();
     assert_eq!(read(&mut stream).await, "http/1.1 100 continue\r\n\r\n");
     stream.write_all(b"hello").await.unwrap();
-    assert!(read(&mut stream).await.starts_with("http/1.1 201 created\r\n"));
+    let created = read(&mut stream).await;
+    assert!(created.starts_with("http/1.1 201 created\r\n"));
+    // For pages of other origins, which send a token.
+    let exposed = created.lines().find(|line| line.starts_with("access-control-expose-headers")).unwrap();
+    assert!(exposed.contains("ipfs-hash") && exposed.contains("location"), "{exposed}");
     stream.write_all(format!("{head}11\r\n\r\n").as_bytes()).await.unwrap();
     let refused = read(&mut stream).await;
     assert!(refused.starts_with("http/1.1 413 "), "{refused}");

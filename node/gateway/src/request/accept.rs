@@ -269,3 +269,6 @@ fn quality(text: &str) -> Option<u16> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

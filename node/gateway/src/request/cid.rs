@@ -85,3 +85,90 @@ fn is_domain_label(text: &str) -> bool {
 fn is_v0(cid: &Cid) -> bool {
     cid.into_v1().is_ok_and(|v1| v1 != *cid)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const V0: &str = "QmbWqxBEKC3P8tqsKc98xmWNzrzDtRLMiMPL8wBuTGsMnR";
+    const V1: &str = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi";
+
+    #[test]
+    fn cids_are_read_in_every_base() {
+        let root = parse(V1).unwrap();
+        assert_eq!(parse(V0).unwrap().into_v1().unwrap(), root);
+        let bases = [
+            Base::Base2,
+            Base::Base8,
+            Base::Base10,
+            Base::Base16Lower,
+            Base::Base16Upper,
+            Base::Base32Upper,
+            Base::Base36Lower,
+            Base::Base36Upper,
+            Base::Base58Btc,
+            Base::Base64,
+            Base::Base64Url,
+        ];
+        for base in bases {
+            let text = root.to_string_of_base(base).unwrap();
+            // A slash cannot stand in a segment that names a root.
+            let expected = (!text.contains('/')).then_some(root);
+            assert_eq!(parse(&text).ok(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_cid_is_refused() {
+        let bytes = parse(V1).unwrap().to_bytes();
+        let behind: Vec<u8> = bytes.iter().copied().chain([0, 1, 2]).collect();
+        let identity = |size: u8| {
+            let head = [1, 0x55, 0, size];
+            Base::Base58Btc.encode(head.into_iter().chain(vec![1; usize::from(size)]).collect::<Vec<u8>>())
+        };
+        let cases = [
+            String::new(),
+            "Q".into(),
+            "b".into(),
+            "foo".into(),
+            format!("/ipfs/{V0}"),
+            format!("x/ipfs/{V0}"),
+            format!("{V0}a"),
+            V0[..45].into(),
+            V1[..58].into(),
+            format!("b{}", "a".repeat(2000)),
+            format!("z{}", Base::Base58Btc.encode(&behind)),
+            format!("f{}", Base::Base16Lower.encode(&behind)),
+            format!("z{}", identity(129)),
+            "\u{1f680}\u{1fa90}".into(),
+            "bafkqaaa\0".into(),
+            "bafkqaaa ".into(),
+        ];
+        for text in cases {
+            assert!(parse(&text).is_err(), "{text}");
+        }
+        assert!(parse("bafkqaaa").is_ok());
+        assert!(parse(&format!("z{}", identity(64))).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_breaks_the_reader(text in "\\PC{0,80}") {
+            let _ = parse(&text);
+            let _ = (is_ipns_name(&text), is_ipns_label(&text));
+        }
+
+        #[test]
+        fn one_text_names_one_cid(text in "[bfkzQ][a-z0-9]{6,60}") {
+            if let Ok(cid) = parse(&text) {
+                let again = match cid.to_string_of_base(Base::from_code(text.chars().next().unwrap()).unwrap_or(Base::Base58Btc)) {
+                    Ok(again) => again,
+                    Err(_) => cid.to_string(),
+                };
+                prop_assert_eq!(again, text);
+            }
+        }
+    }
+}

@@ -71,3 +71,58 @@ pub(crate) fn has_directive(headers: &HeaderMap, name: &HeaderName, directive: &
     let mut members = values.flat_map(|value| value.split(','));
     members.any(|member| member.split('=').next().unwrap_or_default().trim().eq_ignore_ascii_case(directive))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vary_names_a_header_once() {
+        let mut headers = HeaderMap::new();
+        for name in ["Accept", "accept", "Accept-Encoding", "ACCEPT"] {
+            add_vary(&mut headers, name);
+        }
+        assert_eq!(headers["vary"], "Accept, Accept-Encoding");
+    }
+
+    #[test]
+    fn directives_are_found_in_lists() {
+        let cases = [
+            ("only-if-cached", true),
+            ("max-age=0, Only-If-Cached", true),
+            ("max-age=0 ,only-if-cached , x", true),
+            ("only-if-cached=1", true),
+            ("not-only-if-cached", false),
+            ("", false),
+        ];
+        for (sent, expected) in cases {
+            let headers = [(header::CACHE_CONTROL, HeaderValue::from_static(sent))].into_iter().collect();
+            assert_eq!(has_directive(&headers, &header::CACHE_CONTROL, "only-if-cached"), expected, "{sent}");
+        }
+    }
+
+    #[test]
+    fn content_that_runs_script_has_no_origin() {
+        let cases = [
+            ("text/html", true),
+            ("Text/HTML; charset=utf-8", true),
+            ("application/xhtml+xml", true),
+            ("image/svg+xml", true),
+            ("text/xml", true),
+            ("application/xml", true),
+            ("application/rss+xml", true),
+            ("text/xsl", true),
+            ("text/plain; charset=utf-8", false),
+            ("application/javascript", false),
+            ("application/pdf", false),
+            ("image/png", false),
+        ];
+        for (kind, expected) in cases {
+            let mut headers: HeaderMap =
+                [(header::CONTENT_TYPE, HeaderValue::from_static(kind))].into_iter().collect();
+            add_walls(&mut headers);
+            assert_eq!(headers.contains_key("content-security-policy"), expected, "{kind}");
+            assert_eq!(headers["referrer-policy"], "no-referrer");
+        }
+    }
+}

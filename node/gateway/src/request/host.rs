@@ -194,3 +194,6 @@ pub(crate) fn canonical(
     let location = format!("{scheme}://{label}.ipfs.{origin}{path}");
     Ok(Some(redirect::moved(&redirect::with_query(&location, query))))
 }
+
+#[cfg(test)]
+mod tests;

@@ -294,3 +294,6 @@ fn blocked_by(url: &str) -> Result<HeaderValue, String> {
 fn gone(message: &str) -> Refusal {
     Refusal::new(StatusCode::GONE, message).keep(Keep::For(KEEP))
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,3 +59,38 @@ impl Query {
         form_urlencoded::parse(raw.as_bytes()).any(|(other, _)| other == name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_repeated_parameters_counts() {
+        let query = read(Some("format=raw&format=car&filename=a&filename=b&page=2&page=3"));
+        assert_eq!(query.format.as_deref(), Some("raw"));
+        assert_eq!(query.filename.as_deref(), Some("a"));
+        assert_eq!(query.page, Some(2));
+        assert_eq!(read(Some("format=&format=car")).format, None);
+    }
+
+    #[test]
+    fn parameters_are_decoded_once() {
+        let query = read(Some("filename=a%2520b+c%26&%66ormat=raw&x=%zz&&=&dag-scope="));
+        assert_eq!(query.filename.as_deref(), Some("a%20b c&"));
+        assert_eq!(query.format.as_deref(), Some("raw"));
+        assert_eq!(query.dag_scope.as_deref(), Some(""));
+    }
+
+    #[test]
+    fn words_mean_what_they_say_and_nothing_else() {
+        let cases =
+            [("download=true", true), ("download=1", true), ("download=false", false), ("download", false)];
+        for (sent, expected) in cases {
+            assert_eq!(read(Some(sent)).download, expected, "{sent}");
+        }
+        assert!(read(Some("go-get=1")).go_get);
+        assert!(!read(Some("go-get=0")).go_get);
+        assert_eq!(read(Some("page=-1")).page, None);
+        assert_eq!(read(None), Query::default());
+    }
+}

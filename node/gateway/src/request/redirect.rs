@@ -53,3 +53,43 @@ pub(crate) fn scheme(uri: &str) -> Result<Refusal, Refusal> {
     let names = std::iter::once(scheme.as_str()).chain(path.segments.iter().map(String::as_str));
     Ok(moved(&with_query(&target::join(names, path.slash), query)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_content_are_redirected_to_their_path() {
+        let cases = [
+            ("ipfs://bafkqaaa/wiki/Diego_Maradona.html", "/ipfs/bafkqaaa/wiki/Diego_Maradona.html"),
+            ("ipfs://bafkqaaa", "/ipfs/bafkqaaa"),
+            ("IPFS://bafkqaaa/", "/ipfs/bafkqaaa/"),
+            ("ipns://en.wikipedia-on-ipfs.org/a b?c=d e#f", "/ipns/en.wikipedia-on-ipfs.org/a%20b?c=d%20e"),
+            ("ipfs://a//evil.net", "/ipfs/a/evil.net"),
+            ("ipfs:////evil.net", "/ipfs/evil.net"),
+            ("ipfs://a/%2f\u{e9}", "/ipfs/a/%2F%C3%A9"),
+            ("ipfs://a?b=\r\nX: y", "/ipfs/a?b=%0D%0AX:%20y"),
+        ];
+        for (uri, location) in cases {
+            let refusal = scheme(uri).unwrap();
+            assert_eq!(refusal.status, 301);
+            assert_eq!(refusal.headers["location"], location, "{uri}");
+        }
+    }
+
+    #[test]
+    fn other_addresses_are_refused() {
+        for uri in [
+            "https://evil.net",
+            "ipfs:",
+            "ipfs://",
+            "ipfs:///",
+            "javascript:alert(1)",
+            "ipfs://a/../b",
+            "x",
+            "//evil.net",
+        ] {
+            assert_eq!(scheme(uri).unwrap_err().status, 400, "{uri}");
+        }
+    }
+}

@@ -211,3 +211,6 @@ impl Target {
         join(["ipfs", self.root_text.as_str()].into_iter().chain(names), self.slash)
     }
 }
+
+#[cfg(test)]
+mod tests;

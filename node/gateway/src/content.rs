@@ -126,11 +126,11 @@ pub struct Offer {
     pub root: Cid,
     /// How many bytes there are.
     pub size: Bytes,
-    /// What one costs.
-    #[serde(rename = "price_atto_per_byte", serialize_with = "as_text")]
+    /// What they cost, by the GiB.
+    #[serde(rename = "price_atto_per_gib")]
     pub price: PricePerByte,
     /// What all of them cost.
-    #[serde(rename = "cost_atto", serialize_with = "as_text")]
+    #[serde(rename = "cost_atto")]
     pub cost: AttoFil,
     /// Where it is sold: multiaddrs that end in the peer.
     pub providers: Vec<String>,

@@ -97,8 +97,19 @@ fn greeting(site: &Site, origin: &Origin) -> Response<Body> {
     response
 }
 
-/// Answers with content.
+/// Answers with content, or as it is when it is not to be had in the form and the client takes that too.
 async fn content(site: &Arc<Site>, asked: &Asked, choice: &Choice) -> Result<Response<Body>, Refusal> {
+    match form(site, asked, choice).await {
+        Err(refusal) if refusal.status == StatusCode::NOT_ACCEPTABLE && choice.or_natural => {
+            let natural = Asked { format: Format::Natural, ..asked.clone() };
+            form(site, &natural, &Choice::default()).await
+        }
+        answered => answered,
+    }
+}
+
+/// Answers with content in one form.
+async fn form(site: &Arc<Site>, asked: &Asked, choice: &Choice) -> Result<Response<Body>, Refusal> {
     let begun = Instant::now();
     refresh_lists(site, begun).await;
     site.lists.check(&asked.target.root, &asked.target.segments)?;
@@ -109,7 +120,7 @@ async fn content(site: &Arc<Site>, asked: &Asked, choice: &Choice) -> Result<Res
         let resolved = begun.elapsed();
         check_found(site, asked, &found)?;
         charge(site, asked, &found).await?;
-        let response = answer(asked, &found, view.clone(), choice).await?;
+        let response = answer(asked, &found, view.clone()).await?;
         Ok((found, resolved, response))
     };
     let (found, resolved, mut response) = match answered.await {
@@ -146,9 +157,13 @@ fn check_found(site: &Site, asked: &Asked, found: &Found) -> Result<(), Refusal>
     if site.lists.is_empty() {
         return Ok(());
     }
+    let mut segments = asked.target.segments.clone();
+    if found.kind == Kind::Directory && asked.format == Format::Natural {
+        // Its index page may be what is shown of it.
+        segments.push(directory::INDEX.to_owned());
+    }
     for (at, root) in found.roots.iter().enumerate() {
-        let below = asked.target.segments.get(at..).unwrap_or_default();
-        site.lists.check_block(root, below)?;
+        site.lists.check_block(root, segments.get(at..).unwrap_or_default())?;
     }
     site.lists.check_block(&found.cid, &[])
 }
@@ -175,12 +190,7 @@ async fn charge(site: &Arc<Site>, asked: &Asked, found: &Found) -> Result<(), Re
 }
 
 /// Goes by what is asked for and what there is.
-async fn answer(
-    asked: &Asked,
-    found: &Found,
-    view: View,
-    choice: &Choice,
-) -> Result<Response<Body>, Refusal> {
+async fn answer(asked: &Asked, found: &Found, view: View) -> Result<Response<Body>, Refusal> {
     match (&asked.format, found.kind) {
         (Format::Raw | Format::Car(_) | Format::Tar, _) if !found.rest.is_empty() => {
             Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "the path ends inside a block"))
@@ -194,7 +204,7 @@ async fn answer(
             file::answer(asked, found, view, file::Named::default()).await
         }
         (Format::Natural | Format::Json, Kind::Directory) => directory::answer(asked, found, view).await,
-        (Format::Json, Kind::File(_)) => json_file(asked, found, view, choice).await,
+        (Format::Json, Kind::File(_)) => json_file(asked, found, view).await,
         (Format::Natural, Kind::Other) => Err(mismatch("the block is of a codec that is not shown here")),
         (Format::Json, Kind::Symlink | Kind::Other)
         | (
@@ -209,25 +219,17 @@ fn mismatch(why: &str) -> Refusal {
 }
 
 /// Answers with a file as JSON, when it is JSON.
-async fn json_file(
-    asked: &Asked,
-    found: &Found,
-    view: View,
-    choice: &Choice,
-) -> Result<Response<Body>, Refusal> {
+async fn json_file(asked: &Asked, found: &Found, view: View) -> Result<Response<Body>, Refusal> {
     let mut response = file::answer(asked, found, view, file::Named::default()).await?;
     let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    let is_json = kind.is_some_and(|kind| kind.split(';').next() == Some("application/json"));
-    match kind {
-        Some(_) if is_json => {
-            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            Ok(response)
-        }
-        // No type stands on 304 and 416, which say nothing of the kind.
-        None => Ok(response),
-        Some(_) if choice.or_natural => Ok(response),
-        Some(_) => Err(mismatch("the file is not JSON")),
+    // No type stands on 304, which says nothing of the kind.
+    if kind.is_some_and(|kind| kind.split(';').next() != Some("application/json")) {
+        return Err(mismatch("the file is not JSON"));
     }
+    if kind.is_some() {
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    Ok(response)
 }
 
 /// Returns whether a refusal says that content is not here, rather than what it is like.

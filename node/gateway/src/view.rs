@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use crate::content::{Arrival, Blocks, Miss, Wanted};
 use crate::refusal::Refusal;
+use crate::request::lists::guard::{Denied, Guarded};
 use crate::site::Site;
 
 /// The blocks of one request. Clones share the retrieval, which goes on as long as one of them lives.
@@ -48,6 +49,9 @@ pub(crate) enum Gap {
 
 impl From<SourceError> for Gap {
     fn from(error: SourceError) -> Self {
+        if let Some(refusal) = Denied::refusal(&error) {
+            return Self::Failed(refusal);
+        }
         tracing::error!(%error, "blocks could not be read");
         Self::Failed(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "this node could not read its blocks"))
     }
@@ -82,7 +86,7 @@ impl View {
         &self,
         mut work: impl FnMut(&dyn BlockSource) -> Result<T, Gap> + Send + 'static,
     ) -> Result<T, Refusal> {
-        match work(&Remembered(self)) {
+        match work(&Guarded::new(&Remembered(self), &self.0.site.lists)) {
             Ok(value) => return Ok(value),
             Err(Gap::Failed(refusal)) => return Err(refusal),
             Err(Gap::Missing(_)) => {}
@@ -142,15 +146,17 @@ impl View {
     {
         let turn = Arc::clone(&self.0.site.reads).acquire_owned().await;
         let turn = turn.map_err(|_| Refusal::from(Miss::Stopped))?;
+        let site = Arc::clone(&self.0.site);
         let attempt = move || {
             let _turn = turn;
+            let blocks = Guarded::new(&*blocks, &site.lists);
             let done = match missing {
                 Some(cid) => match blocks.has(&cid) {
-                    Ok(true) => work(&*blocks),
+                    Ok(true) => work(&blocks),
                     Ok(false) => Err(Gap::Missing(cid)),
                     Err(error) => Err(error.into()),
                 },
-                None => work(&*blocks),
+                None => work(&blocks),
             };
             (work, done)
         };

@@ -31,7 +31,7 @@ use crate::view::{Gap, View};
 const PAGE: u64 = 1000;
 
 /// The file that stands for its directory.
-const INDEX: &str = "index.html";
+pub(crate) const INDEX: &str = "index.html";
 
 /// The version of the JSON form, in its entity tag; it grows when the same directory gives other bytes.
 const JSON: &str = "1";
@@ -206,7 +206,7 @@ fn no_page(page: u64) -> Refusal {
 fn gap(error: ExportError) -> Gap {
     match error {
         ExportError::Missing { cid } => Gap::Missing(cid),
-        ExportError::Source(error) => storage(&error),
+        ExportError::Source(error) => error.into(),
         error => malformed(&error),
     }
 }
@@ -215,14 +215,9 @@ fn gap(error: ExportError) -> Gap {
 fn unresolved(error: ResolveError) -> Gap {
     match error {
         ResolveError::Missing { cid } => Gap::Missing(cid),
-        ResolveError::Source(error) => storage(&error),
+        ResolveError::Source(error) => error.into(),
         error => malformed(&error),
     }
-}
-
-fn storage(error: &SourceError) -> Gap {
-    tracing::error!(%error, "blocks could not be read");
-    Gap::Failed(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "this node could not read its blocks"))
 }
 
 fn malformed(error: &dyn std::error::Error) -> Gap {

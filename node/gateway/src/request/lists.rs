@@ -4,6 +4,8 @@
 //! of whoever demands it (RFC 7725). A CID stands for its content in every version, base and codec, and a path for
 //! everything below it.
 
+pub(crate) mod guard;
+
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use rustls::{ClientConnection, StreamOwned};
 
-use super::site::{HOST, SMALL, Server, Site};
+use super::site::{HOST, NAME, SMALL, Server, Site};
 
 /// One read; fits into a processor's cache and makes system calls rare.
 const STEP: usize = 256 << 10;
@@ -47,7 +47,7 @@ impl Connection {
 
     /// Connects and completes the handshake.
     pub(super) fn tls(server: &Server) -> Result<Self> {
-        let session = ClientConnection::new(Arc::clone(&server.client), HOST.try_into()?)?;
+        let session = ClientConnection::new(Arc::clone(&server.client), NAME.try_into()?)?;
         let mut stream = StreamOwned::new(session, tcp(server.tls)?);
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;

@@ -18,7 +18,9 @@ use crate::market::LONG;
 use crate::sample;
 
 /// The name that both certificates are for.
-pub(super) const HOST: &str = "localhost";
+pub(super) const NAME: &str = "localhost";
+/// What requests call the host: a gateway would lead its names on to their subdomains.
+pub(super) const HOST: &str = "127.0.0.1";
 /// One small file.
 pub(super) const SMALL: Bytes = Bytes::new(4096);
 /// A server that starts listens within a moment.
@@ -76,7 +78,7 @@ impl Site {
             sample::write_random(&site.small_path(number), SMALL)?;
         }
         let key = rcgen::KeyPair::generate()?;
-        let certificate = rcgen::CertificateParams::new(vec![HOST.to_owned()])?.self_signed(&key)?;
+        let certificate = rcgen::CertificateParams::new(vec![NAME.to_owned()])?.self_signed(&key)?;
         std::fs::write(site.path("cert.pem"), certificate.pem())?;
         std::fs::write(site.path("cert.der"), certificate.der())?;
         std::fs::write(site.path("key.pem"), key.serialize_pem())?;

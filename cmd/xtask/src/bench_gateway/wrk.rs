@@ -75,7 +75,7 @@ fn pairs(bench: &Bench, script: &Path, body: u64) -> Result<Vec<(f64, f64)>> {
 fn load(server: &Server, script: &Path, seconds: u64, body: u64) -> Result<f64> {
     let output = Command::new("wrk")
         .args(["-t", "1", "-c", &CONNECTIONS.to_string(), "-d", &format!("{seconds}s"), "-s", utf8(script)?])
-        .arg(format!("http://localhost:{}/", server.plain.port()))
+        .arg(format!("http://{}/", server.plain))
         .output()
         .context("wrk")?;
     let text = String::from_utf8_lossy(&output.stdout);

@@ -81,15 +81,23 @@ pub(crate) fn run(words: &[&str]) -> Result<bool> {
         pop,
     };
     bench.verify()?;
-    let mut rows = Vec::new();
+    let (mut rows, mut all_ran) = (Vec::new(), true);
     for (name, part) in PARTS {
-        if only.is_empty() || only.contains(&name) {
-            eprintln!("{name} ...");
-            rows.extend(part(&mut bench).with_context(|| format!("{name}: {}", bench.pop.log_hint()))?);
+        if !only.is_empty() && !only.contains(&name) {
+            continue;
+        }
+        eprintln!("{name} ...");
+        match part(&mut bench) {
+            Ok(more) => rows.extend(more),
+            // Minutes of the other rows are not thrown away for it.
+            Err(error) => {
+                eprintln!("{name}: {error:#}\n{}", bench.pop.log_hint());
+                all_ran = false;
+            }
         }
     }
     table::print(&rows, flags.has("--json"));
-    Ok(true)
+    Ok(all_ran)
 }
 
 impl Bench {

@@ -15,6 +15,7 @@ use crate::answer::{car, codec, directory, file, raw, tar};
 use crate::asked::{Asked, Face, Format, Origin};
 use crate::content::Wanted;
 use crate::page;
+use crate::redirects::{self, Outcome};
 use crate::refusal::{Keep, Refusal};
 use crate::request::accept::{self, Choice};
 use crate::request::{self, Wish, headers};
@@ -115,25 +116,60 @@ async fn form(site: &Arc<Site>, asked: &Asked, choice: &Choice) -> Result<Respon
     site.lists.check(&asked.target.root, &asked.target.segments)?;
     let only_cached = headers::has_directive(&asked.headers, &header::CACHE_CONTROL, "only-if-cached");
     let view = view(site, asked, !only_cached);
-    let answered = async {
-        let found = resolve::find(&view, &asked.target).await?;
-        let resolved = begun.elapsed();
-        check_found(site, asked, &found)?;
-        charge(site, asked, &found).await?;
-        let response = answer(asked, &found, view.clone()).await?;
-        Ok((found, resolved, response))
+    let led = match lead(site, asked, &view).await {
+        Err(refusal) if redirects::apply_to(asked, &refusal) => instead(site, asked, &view, refusal).await,
+        led => led,
     };
-    let (found, resolved, mut response) = match answered.await {
-        Ok(all) => all,
+    let Led { found, resolved, mut response, status } = match led {
+        Ok(led) => led,
         Err(refusal) if only_cached && is_miss(&refusal) => return Ok(not_cached()),
         Err(refusal) => return Err(refusal),
     };
     describe(&mut response, asked, &found, choice);
-    let timing = format!("resolve;dur={:.1}", resolved.as_secs_f64() * 1e3);
+    let timing = format!("resolve;dur={:.1}", resolved.saturating_duration_since(begun).as_secs_f64() * 1e3);
     insert(response.headers_mut(), "server-timing", &timing);
-    let status = if view.has_fetched() { "pop; fwd=uri-miss; stored" } else { "pop; hit" };
-    insert(response.headers_mut(), "cache-status", status);
+    let origin = if view.has_fetched() { "pop; fwd=uri-miss; stored" } else { "pop; hit" };
+    insert(response.headers_mut(), "cache-status", origin);
+    if let Some(status) = status {
+        *response.status_mut() = status;
+        response.headers_mut().insert(header::CONTENT_TYPE, redirects::PAGE);
+    }
     Ok(response)
+}
+
+/// Where a path led.
+struct Led {
+    found: Found,
+    resolved: Instant,
+    response: Response<Body>,
+    /// When it stands for a refusal.
+    status: Option<StatusCode>,
+}
+
+/// Follows the path and answers with what is there.
+async fn lead(site: &Arc<Site>, asked: &Asked, view: &View) -> Result<Led, Refusal> {
+    let found = resolve::find(view, &asked.target).await?;
+    let resolved = Instant::now();
+    check_found(site, asked, &found)?;
+    charge(site, asked, &found).await?;
+    let response = answer(asked, &found, view.clone()).await?;
+    Ok(Led { found, resolved, response, status: None })
+}
+
+/// Answers for an absent path with what its author has instead.
+async fn instead(site: &Arc<Site>, asked: &Asked, view: &View, refusal: Refusal) -> Result<Led, Refusal> {
+    let (shown, status) = match redirects::find(asked, view).await? {
+        None => return Err(refusal),
+        Some(Outcome::Moved(refusal)) => return Err(refusal),
+        Some(Outcome::Shown(shown, status)) => (shown, status),
+    };
+    site.lists.check(&shown.target.root, &shown.target.segments)?;
+    match lead(site, &shown, view).await {
+        Ok(led) => Ok(Led { status: (status != StatusCode::OK).then_some(status), ..led }),
+        // The rule leads to what is absent itself.
+        Err(absent) if absent.status == StatusCode::NOT_FOUND => Err(refusal),
+        Err(refusal) => Err(refusal),
+    }
 }
 
 /// Reads the lists again when it is time to.

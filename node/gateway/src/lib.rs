@@ -25,6 +25,7 @@ mod handle;
 mod memory;
 mod page;
 mod range;
+mod redirects;
 mod refusal;
 mod request;
 mod resolve;

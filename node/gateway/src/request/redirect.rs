@@ -14,6 +14,21 @@ const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b
 /// How long a redirect may be remembered: it depends on settings, which change.
 const KEEP: Duration = Duration::from_secs(3600);
 
+/// What is escaped in a URL that others wrote: what no header may carry. It may have a fragment.
+const URL: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\');
+
+/// Sends the client where the author of content says.
+pub(crate) fn elsewhere(status: StatusCode, location: &str) -> Refusal {
+    // Two slashes would begin a host.
+    let path = location.trim_start_matches('/');
+    let location = if path.len() == location.len() { location.to_owned() } else { format!("/{path}") };
+    let mut refusal = moved(&utf8_percent_encode(&location, URL).to_string());
+    if refusal.status.is_redirection() {
+        refusal.status = status;
+    }
+    refusal
+}
+
 /// Sends the client elsewhere for good.
 pub(crate) fn moved(location: &str) -> Refusal {
     let Ok(value) = HeaderValue::from_str(location) else {

@@ -242,11 +242,13 @@ async fn answer(asked: &Asked, found: &Found, view: View) -> Result<Response<Bod
         (Format::Natural | Format::Json, Kind::Directory) => directory::answer(asked, found, view).await,
         (Format::Json, Kind::File(_)) => json_file(asked, found, view).await,
         (Format::Natural, Kind::Other) => Err(mismatch("the block is of a codec that is not shown here")),
+        (format @ (Format::DagJson | Format::DagCbor | Format::Cbor), Kind::Directory) => {
+            codec::answer(asked, found, view, format).await
+        }
         (Format::Json, Kind::Symlink | Kind::Other)
-        | (
-            Format::DagJson | Format::DagCbor | Format::Cbor,
-            Kind::File(_) | Kind::Directory | Kind::Symlink | Kind::Other,
-        ) => Err(mismatch("the content is not of this codec, and codecs are not converted")),
+        | (Format::DagJson | Format::DagCbor | Format::Cbor, Kind::File(_) | Kind::Symlink | Kind::Other) => {
+            Err(mismatch("the content is not of this codec, and codecs are not converted"))
+        }
     }
 }
 

@@ -97,6 +97,12 @@ pub(crate) fn response(status: StatusCode, page: Markup) -> Response<Body> {
     response
 }
 
+/// Lets an answer be remembered as long as pages are.
+pub(crate) fn kept(mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(header::CACHE_CONTROL, KEEP);
+    response
+}
+
 fn head(title: &str) -> Markup {
     /// A drop, drawn small.
     const SIGN: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E\

@@ -7,25 +7,26 @@ mod batch;
 mod json;
 
 use std::io;
-use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes as Buf;
 use futures::{StreamExt, stream};
 use http::{HeaderValue, Response, StatusCode, header};
 use maud::Render;
-use pop_dag::SourceError;
-use pop_dag::unixfs::{self, EntryKind, ExportError, MAX_LIST, ResolveError};
+use pop_dag::unixfs::{self, MAX_LIST};
 
 use self::batch::{Batch, Reader};
 use super::file::{self, Named};
-use crate::asked::{Asked, Format};
+use crate::asked::{Asked, Format, Target};
+use crate::body::gap;
+use crate::conditional::{self, Condition};
 use crate::page;
-use crate::page::link::{self, Place};
+use crate::page::link::Place;
 use crate::page::listing::{self, Part};
-use crate::refusal::{Keep, Refusal};
-use crate::resolve::{Found, Kind};
-use crate::view::{Gap, View};
+use crate::refusal::Refusal;
+use crate::request::redirect;
+use crate::resolve::{self, Found, Kind};
+use crate::view::View;
 
 /// Entries on a page of the HTML form: more are no use to people.
 const PAGE: u64 = 1000;
@@ -56,14 +57,12 @@ pub(super) fn to_slash(asked: &Asked) -> Option<Response<Body>> {
     if asked.target.slash || asked.query.go_get {
         return None;
     }
-    let path = link::location(&asked.target.sent);
-    let query = asked.query.raw.as_deref().map(|query| format!("?{query}")).unwrap_or_default();
-    let location = HeaderValue::from_str(&format!("{path}/{query}")).ok()?;
-    let mut response = Response::new(Body::from("this directory is found with a slash at the end\n"));
+    let target = Target { slash: true, ..asked.target.clone() };
+    let location = redirect::with_query(&target.url_path(), asked.query.raw.as_deref());
+    let mut response = Response::new(Body::from("it is found with a slash at the end\n"));
     *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
     let headers = response.headers_mut();
-    headers.insert(header::LOCATION, location);
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=86400"));
+    headers.insert(header::LOCATION, HeaderValue::try_from(location).ok()?);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     Some(response)
 }
@@ -71,19 +70,15 @@ pub(super) fn to_slash(asked: &Asked) -> Option<Response<Body>> {
 /// Finds the index page of a directory. The path's roots stay those of the directory.
 async fn index(found: &Found, view: &View) -> Result<Option<Found>, Refusal> {
     let dir = found.cid;
-    let resolved = view.read(move |blocks| {
-        let Some(entry) = unixfs::lookup(&dir, INDEX, blocks).map_err(gap)? else { return Ok(None) };
-        unixfs::resolve(&entry.cid, &[], blocks).map(Some).map_err(unresolved)
+    let index = view.read_small(move |blocks| match unixfs::lookup(&dir, INDEX, blocks).map_err(gap)? {
+        Some(entry) => resolve::follow(blocks, entry.cid, &[]).map(Some),
+        None => Ok(None),
     });
-    let Some(resolved) = resolved.await? else { return Ok(None) };
-    match resolved.kind {
-        EntryKind::File | EntryKind::Raw => Ok(Some(Found {
-            roots: found.roots.clone(),
-            cid: resolved.cid,
-            kind: Kind::File(resolved.size),
-            rest: Vec::new(),
-        })),
-        EntryKind::Directory | EntryKind::Symlink | EntryKind::Value => {
+    let Some(index) = index.await? else { return Ok(None) };
+    match index.kind {
+        Kind::File(_) => Ok(Some(Found { roots: found.roots.clone(), ..index })),
+        Kind::Malformed => Err(index.refusal()),
+        Kind::Directory | Kind::Symlink | Kind::Value | Kind::Other => {
             let message = format!("{INDEX} of the directory {dir} is no file");
             let hint = "the directory can be listed with ?format=json";
             Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, message).hint(hint))
@@ -94,7 +89,7 @@ async fn index(found: &Found, view: &View) -> Result<Option<Found>, Refusal> {
 /// Answers with a page of the HTML form.
 async fn listed(asked: &Asked, found: &Found, view: View) -> Result<Response<Body>, Refusal> {
     let tag = format!("\"DirIndex-{}_CID-{}\"", *page::VERSION, found.cid);
-    if let Some(same) = unchanged(asked, found, &tag) {
+    if let Some(same) = unchanged(asked, found, &tag)? {
         return Ok(same);
     }
     let page = asked.query.page.unwrap_or(1);
@@ -105,8 +100,7 @@ async fn listed(asked: &Asked, found: &Found, view: View) -> Result<Response<Bod
         true => untold(),
         false => html(asked, found, view, page).await?,
     };
-    let mut response = Response::new(body);
-    describe(&mut response, &tag, page::HTML);
+    let mut response = described(body, &tag, page::HTML);
     if !asked.is_isolated() {
         response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, page::POLICY);
     }
@@ -173,57 +167,30 @@ fn rows(mut rows: Rows, mut text: String, batch: &Batch) -> Body {
     Body::from_stream(stream::once(async { Ok(Buf::from(text)) }).chain(rest))
 }
 
-/// Returns whether the client has the listing already. The directory's own tag is as good as the listing's.
-fn unchanged(asked: &Asked, found: &Found, tag: &str) -> Option<Response<Body>> {
-    let known = asked.header(&header::IF_NONE_MATCH)?;
-    let own = format!("\"{}\"", found.cid);
-    let is_known = known.split(',').map(str::trim).any(|known| {
-        let known = known.strip_prefix("W/").unwrap_or(known);
-        known == "*" || known == tag || known == own
-    });
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NOT_MODIFIED;
-    describe(&mut response, tag, page::HTML);
-    response.headers_mut().remove(header::CONTENT_TYPE);
-    is_known.then_some(response)
+/// Answers a client that has the listing already. The directory's own tag says so as well as the listing's.
+fn unchanged(asked: &Asked, found: &Found, tag: &str) -> Result<Option<Response<Body>>, Refusal> {
+    let own = conditional::check(&asked.headers, &format!("\"{}\"", found.cid));
+    match (conditional::check(&asked.headers, tag), own) {
+        (Condition::Failed, _) => Err(file::failed(tag)),
+        (Condition::NotModified, _) | (_, Condition::NotModified) => {
+            Ok(Some(page::kept(file::not_modified(tag))))
+        }
+        (Condition::Holds, _) => Ok(None),
+    }
 }
 
-/// Sets the headers that every form of a listing has.
-fn describe(response: &mut Response<Body>, tag: &str, kind: HeaderValue) {
+/// Returns an answer with the headers that every form of a listing has.
+fn described(body: Body, tag: &str, kind: HeaderValue) -> Response<Body> {
+    let mut response = page::kept(Response::new(body));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, kind);
-    headers.insert(header::CACHE_CONTROL, page::KEEP);
-    // A tag is made of hexadecimal digits and a CID.
-    headers.extend(HeaderValue::from_str(tag).map(|tag| (header::ETAG, tag)));
+    headers.insert(header::ETAG, HeaderValue::try_from(tag).expect("digits and a CID are a header's value"));
+    response
 }
 
 fn no_page(page: u64) -> Refusal {
     let hint = "pages count from 1; ?format=json gives all entries at once";
     Refusal::new(StatusCode::NOT_FOUND, format!("the listing has no page {page}")).hint(hint)
-}
-
-/// Tells why a directory cannot be read on.
-fn gap(error: ExportError) -> Gap {
-    match error {
-        ExportError::Missing { cid } => Gap::Missing(cid),
-        ExportError::Source(error) => error.into(),
-        error => malformed(&error),
-    }
-}
-
-/// Tells why an entry cannot be looked into.
-fn unresolved(error: ResolveError) -> Gap {
-    match error {
-        ResolveError::Missing { cid } => Gap::Missing(cid),
-        ResolveError::Source(error) => error.into(),
-        error => malformed(&error),
-    }
-}
-
-fn malformed(error: &dyn std::error::Error) -> Gap {
-    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-    let refusal = Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, format!("{error}{cause}"));
-    Gap::Failed(refusal.keep(Keep::For(Duration::from_secs(3600))))
 }
 
 /// Returns the body of a head: none, and of a length that only the listing would tell.
@@ -241,4 +208,4 @@ fn counted(count: usize) -> u64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

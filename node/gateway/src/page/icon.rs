@@ -26,11 +26,11 @@ impl Icon {
                 of_extension(&extension.to_ascii_lowercase())
             }
             Some(_) if name.starts_with('.') => Self::Code,
-            Some(_) | None if is_leaf => Self::File,
             Some(_) | None => match name.to_ascii_lowercase().as_str() {
-                "license" | "licence" | "readme" | "changelog" | "changes" | "authors" | "copying"
-                | "notice" | "contributing" | "todo" | "version" => Self::Text,
+                "license" | "licence" | "readme" | "changelog" | "changes" | "authors" | "copying" | "notice"
+                | "contributing" | "todo" | "version" => Self::Text,
                 "makefile" | "dockerfile" | "justfile" | "gemfile" | "rakefile" | "procfile" => Self::Code,
+                _ if is_leaf => Self::File,
                 _ => Self::Folder,
             },
         }
@@ -96,15 +96,15 @@ pub(crate) fn sprite() -> Markup {
         ),
         ("i-file", SHEET, ""),
         ("i-text", SHEET, "M8.5 12h7M8.5 15h7M8.5 18h4"),
-        ("i-image", "M3.5 5h17v14h-17z", "m4 17 5-5 3.5 3.5 2.5-2.5 5 5M15.5 8.75a1 1 0 1 0 .01 0"),
-        ("i-video", "M3.5 5h17v14h-17z", "m10.25 9 4.75 3-4.75 3z"),
+        ("i-image", "M3.5 5h17v14h-17z", "M4 17l5-5 3.5 3.5 2.5-2.5 5 5M15.5 8.75a1 1 0 1 0 .01 0"),
+        ("i-video", "M3.5 5h17v14h-17z", "M10.25 9l4.75 3-4.75 3z"),
         (
             "i-audio",
             "M9 17.5V5.5l10-2v12",
             "M9 17.5a2.5 2.5 0 1 1-2.5-2.5H9M19 15.5a2.5 2.5 0 1 1-2.5-2.5H19",
         ),
         ("i-archive", "M4 8h16v12H4zM3 4h18v4H3z", "M10 12h4"),
-        ("i-code", "m8.5 7.5-5 4.5 5 4.5M15.5 7.5l5 4.5-5 4.5", "m13.5 5.5-3 13"),
+        ("i-code", "M8.5 7.5l-5 4.5 5 4.5M15.5 7.5l5 4.5-5 4.5", "M13.5 5.5l-3 13"),
         ("i-book", "M5 5.5C5 4.4 5.9 3.5 7 3.5h12v17H7c-1.1 0-2-.9-2-2z", "M5 18.5c0-1.1.9-2 2-2h12M9 7.5h6"),
         (
             "i-data",

@@ -32,7 +32,7 @@ pub(crate) fn above(place: &Place, cid: &Cid, outline: Outline, page: u64) -> Ma
         (icon::sprite())
         header {
             (heading("Index of", place))
-            p.cid translate="no" { (cid) }
+            @if place.parent().is_some() { p.cid translate="no" { (cid) } }
             p.facts {
                 span title=(exact(outline.tsize)) { b { (outline.tsize) } " in all" }
                 @if let Some(entries) = outline.entries { span { (counted(entries)) } }

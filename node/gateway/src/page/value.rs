@@ -20,7 +20,7 @@ const DEEPEST: usize = 32;
 const TEXT: usize = 4096;
 
 /// Bytes of a byte string that a page shows at most.
-const HEX: usize = 64;
+const HEX: usize = 32;
 
 /// Markup after which no further value begins.
 const MARKUP: usize = 1 << 20;
@@ -42,7 +42,7 @@ pub(crate) fn page(place: &Place, facts: Facts<'_>, shown: Result<&Value, &str>)
         &html! {
             header {
                 (heading(facts.codec, place))
-                p.cid translate="no" { (facts.cid) }
+                @if place.parent().is_some() { p.cid translate="no" { (facts.cid) } }
                 p.facts { span title=(exact(facts.size)) { b { (facts.size) } " in this block" } }
             }
             @match shown {

@@ -1,6 +1,7 @@
 //! The query of a URL.
 
 use crate::asked::Query;
+use crate::page::link;
 
 /// Reads the parameters that mean something. Of repeated ones the first counts, as caches that sort them cannot tell.
 pub(crate) fn read(raw: Option<&str>) -> Query {
@@ -38,7 +39,7 @@ fn set(query: &mut Query, name: &str, value: &str) {
     let text = || (!value.is_empty()).then(|| value.to_owned());
     match name {
         "format" => query.format = text(),
-        "filename" => query.filename = text(),
+        "filename" => query.filename = text().as_deref().map(link::told_name),
         "download" => query.download = value == "true" || value == "1",
         "page" => query.page = value.parse().ok(),
         "dag-scope" => query.dag_scope = Some(value.to_owned()),

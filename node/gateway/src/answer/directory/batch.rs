@@ -6,7 +6,7 @@
 use pop_dag::Cid;
 use pop_dag::unixfs::{Entry, ExportError, Outline, Position};
 
-use super::gap;
+use crate::body::gap;
 use crate::refusal::Refusal;
 use crate::view::View;
 

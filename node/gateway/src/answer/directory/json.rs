@@ -6,13 +6,14 @@
 use axum::body::Body;
 use bytes::Bytes as Buf;
 use futures::{StreamExt, stream};
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Response, header};
 use pop_dag::unixfs::{Entry, EntryKind};
 use serde::Serialize;
 
 use super::batch::{Batch, Reader};
-use super::{broken, describe, unchanged, untold};
+use super::{broken, described, unchanged, untold};
 use crate::asked::Asked;
+use crate::disposition::Disposition;
 use crate::refusal::Refusal;
 use crate::resolve::Found;
 use crate::view::View;
@@ -39,15 +40,20 @@ struct Link {
 /// Answers with all entries.
 pub(super) async fn answer(asked: &Asked, found: &Found, view: View) -> Result<Response<Body>, Refusal> {
     let tag = format!("\"DirJson-{VERSION}_CID-{}\"", found.cid);
-    if let Some(same) = unchanged(asked, found, &tag) {
+    if let Some(same) = unchanged(asked, found, &tag)? {
         return Ok(same);
     }
     let body = match asked.is_head() {
         true => untold(),
         false => body(found, view).await?,
     };
-    let mut response = Response::new(body);
-    describe(&mut response, &tag, HeaderValue::from_static("application/json"));
+    let mut response = described(body, &tag, HeaderValue::from_static("application/json"));
+    let query = &asked.query;
+    if query.download || query.filename.is_some() {
+        let how = if query.download { Disposition::Attachment } else { Disposition::Inline };
+        let name = query.filename.clone().unwrap_or_else(|| format!("{}.json", found.cid));
+        response.headers_mut().insert(header::CONTENT_DISPOSITION, how.named(&name));
+    }
     Ok(response)
 }
 

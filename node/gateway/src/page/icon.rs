@@ -27,8 +27,8 @@ impl Icon {
             }
             Some(_) if name.starts_with('.') => Self::Code,
             Some(_) | None => match name.to_ascii_lowercase().as_str() {
-                "license" | "licence" | "readme" | "changelog" | "changes" | "authors" | "copying" | "notice"
-                | "contributing" | "todo" | "version" => Self::Text,
+                "license" | "licence" | "readme" | "changelog" | "changes" | "authors" | "copying"
+                | "notice" | "contributing" | "todo" | "version" => Self::Text,
                 "makefile" | "dockerfile" | "justfile" | "gemfile" | "rakefile" | "procfile" => Self::Code,
                 _ if is_leaf => Self::File,
                 _ => Self::Folder,

@@ -167,10 +167,7 @@ async fn browsers_look_at_values_on_a_page() {
         assert!(!headers.contains_key("content-disposition"));
         assert_eq!(header(&headers, "vary"), "Accept");
         assert!(page.contains("</html>") && page.contains(&format!("<a href=\"/ipfs/{link}\">{link}</a>")));
-        assert!(
-            !page.contains("<script") && !page.contains('\u{202e}'),
-            "{page}"
-        );
+        assert!(!page.contains("<script") && !page.contains('\u{202e}'), "{page}");
         let known = [BROWSER, ("if-none-match", &*tag)];
         assert_eq!(get_from(&site, &location, &known).await.0, StatusCode::NOT_MODIFIED);
         let (_, headers, _) = get_from(&site, &format!("{location}?download=true"), &[BROWSER]).await;

@@ -4,6 +4,7 @@
 //! the place it was pointed at. Memory is bounded by one chunk and one unfinished node per level of a file,
 //! and by the entries of the directories on the way to the file at hand.
 
+mod attributes;
 mod chunker;
 mod directory;
 mod export;
@@ -26,6 +27,7 @@ pub mod tx_root;
 use cid::Cid;
 use pop_units::Bytes;
 
+pub use self::attributes::{Attributes, attributes};
 pub use self::directory::{MAX_NAME, directory};
 pub use self::export::{Outside, Tree, TreeOptions, check_tree, leads_outside};
 pub use self::file::{Content, add_content, add_file};

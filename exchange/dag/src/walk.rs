@@ -33,7 +33,7 @@ use crate::unixfs::shard::Shape;
 /// Deepest chain of links that is followed. A file has at most four levels per TiB, a sharded directory eight,
 /// and a path of 4,096 characters fewer than this many directories of two characters each.
 pub const MAX_DEPTH: u32 = 1024;
-/// Most links that wait to be visited: 25 MiB of memory. A balanced file waits with at most 1,024 for each
+/// Most links that wait to be visited: 32 MiB of memory. A balanced file waits with at most 1,024 for each
 /// level and an unsharded directory has some five thousand entries.
 pub const MAX_WAITING: usize = 1 << 18;
 

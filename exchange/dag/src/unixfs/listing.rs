@@ -76,18 +76,7 @@ impl<S: BlockSource> Listing<S> {
 
     /// Returns about how much memory the listing holds.
     pub(super) fn held(&self) -> Bytes {
-        match &self.position.rest {
-            Rest::Links(cursor) => Bytes::of(&cursor.data),
-            Rest::Shards(shards) => {
-                let sizes = shards.levels.iter().map(|shard| Bytes::of(&shard.data));
-                sizes.fold(Bytes::ZERO, Bytes::saturating_add)
-            }
-            Rest::Entries(entries) => {
-                let count = u64::try_from(entries.len()).unwrap_or(u64::MAX);
-                Bytes::new(128).saturating_mul(count)
-            }
-            Rest::Over => Bytes::ZERO,
-        }
+        self.position.held()
     }
 }
 
@@ -112,6 +101,22 @@ impl Position {
     /// It is no directory, or its first block is missing or not well formed.
     pub fn first(dir: &Cid, source: &dyn BlockSource) -> Result<Self, ExportError> {
         Self::of(dir, load(dir, source)?)
+    }
+
+    /// Returns about how much memory is held.
+    pub fn held(&self) -> Bytes {
+        match &self.rest {
+            Rest::Links(cursor) => Bytes::of(&cursor.data),
+            Rest::Shards(shards) => {
+                let sizes = shards.levels.iter().map(|shard| Bytes::of(&shard.data));
+                sizes.fold(Bytes::ZERO, Bytes::saturating_add)
+            }
+            Rest::Entries(entries) => {
+                let count = u64::try_from(entries.len()).unwrap_or(u64::MAX);
+                Bytes::new(128).saturating_mul(count)
+            }
+            Rest::Over => Bytes::ZERO,
+        }
     }
 
     fn of(dir: &Cid, data: Buf) -> Result<Self, ExportError> {

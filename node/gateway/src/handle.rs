@@ -228,7 +228,7 @@ async fn charge(site: &Arc<Site>, asked: &Asked, found: &Found) -> Result<(), Re
 /// Goes by what is asked for and what there is.
 async fn answer(asked: &Asked, found: &Found, view: View) -> Result<Response<Body>, Refusal> {
     match (&asked.format, found.kind) {
-        (Format::Raw | Format::Car(_) | Format::Tar, _) if !found.rest.is_empty() => {
+        (Format::Raw | Format::Tar, _) if !found.rest.is_empty() => {
             Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "the path ends inside a block"))
         }
         (Format::Raw, _) => raw::answer(asked, found, view).await,

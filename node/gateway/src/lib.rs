@@ -18,6 +18,8 @@ mod answer;
 mod asked;
 mod body;
 mod conditional;
+#[cfg(test)]
+mod conformance;
 mod content;
 mod disposition;
 mod figures;

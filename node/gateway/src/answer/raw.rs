@@ -1,15 +1,73 @@
-//! One block, as it is.
+//! One block, as it is, whatever its codec.
 
 use axum::body::Body;
-use http::{Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode, header};
+use pop_dag::{Buf, Codec, identity};
 
 use crate::asked::Asked;
+use crate::conditional::{self, Condition};
+use crate::disposition::Disposition;
+use crate::range::{self, Part};
 use crate::refusal::Refusal;
-use crate::resolve::Found;
-use crate::view::View;
+use crate::resolve::{Found, Kind};
+use crate::view::{Gap, View};
 
-/// Answers with the terminal block.
+use super::file::{failed, not_modified};
+
+/// Answers with the terminal block. A block that lies in its CID, such as the empty one that clients probe with,
+/// needs no storage.
+///
+/// # Errors
+/// The block is not to be had, or the request's conditions or range are not met.
 pub(crate) async fn answer(asked: &Asked, found: &Found, view: View) -> Result<Response<Body>, Refusal> {
-    let _ = (asked, found, view);
-    Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "not built yet"))
+    let tag = format!("\"{}.raw\"", found.cid);
+    match conditional::check(&asked.headers, &tag) {
+        Condition::Holds => {}
+        Condition::NotModified => return Ok(not_modified(&tag)),
+        Condition::Failed => return Err(failed(&tag)),
+    }
+    let (size, block) = content(asked, found, &view).await?;
+    let part = match asked.is_head() || !conditional::allows_range(&asked.headers, &tag) {
+        true => Part::Whole,
+        false => range::part(&asked.headers, size),
+    };
+    let (status, range) = match part {
+        Part::Whole => (StatusCode::OK, 0..size),
+        Part::Of(range) => (StatusCode::PARTIAL_CONTENT, range),
+        Part::Outside => return Err(range::outside(size)),
+    };
+    let mut response = Response::new(block.map_or_else(Body::empty, |block| Body::from(cut(&block, &range))));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/vnd.ipld.raw"));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(range.end.saturating_sub(range.start)));
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(header::ETAG, super::text(&tag)?);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if status == StatusCode::PARTIAL_CONTENT {
+        headers.insert(header::CONTENT_RANGE, range::content_range(&range, size));
+    }
+    let name = asked.query.filename.clone().unwrap_or_else(|| format!("{}.bin", found.cid));
+    headers.insert(header::CONTENT_DISPOSITION, Disposition::Attachment.named(&name));
+    Ok(response)
+}
+
+/// Returns the size of the block, and the block where it is wanted.
+async fn content(asked: &Asked, found: &Found, view: &View) -> Result<(u64, Option<Buf>), Refusal> {
+    let cid = found.cid;
+    let size_of = |data: &[u8]| pop_units::Bytes::of(data).get();
+    if let Some(data) = identity(&cid) {
+        return Ok((size_of(data), Some(Buf::copy_from_slice(data))));
+    }
+    // The size of a plain block is that of its file.
+    if let (true, true, Kind::File(size)) = (asked.is_head(), cid.codec() == Codec::Raw.code(), found.kind) {
+        return Ok((size.get(), None));
+    }
+    let block = view.read_small(move |blocks| blocks.block(&cid)?.ok_or(Gap::Missing(cid))).await?;
+    Ok((size_of(&block), (!asked.is_head()).then_some(block)))
+}
+
+fn cut(block: &Buf, range: &std::ops::Range<u64>) -> Buf {
+    let at = |place: u64| pop_units::Bytes::new(place).as_usize().min(block.len());
+    block.slice(at(range.start)..at(range.end))
 }

@@ -1,0 +1,144 @@
+use http_body_util::BodyExt;
+use pop_dag::unixfs::{Entry, Profile, Rules, add_file, directory, read_range};
+use pop_dag::{Block, Buf, Cid, Codec, Memory, Scope, What, car};
+use pop_units::Bytes;
+use proptest::prelude::*;
+
+use crate::testing;
+
+/// Asks and returns status, body, how many frames it had and whether it ended well.
+async fn ask(memory: Memory, path: &str) -> (u16, Vec<u8>, usize, bool) {
+    let site = testing::site(memory);
+    let (head, mut body) = testing::ask(&site, "GET", path, &[]).await.into_parts();
+    let (mut bytes, mut frames) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => bytes.extend_from_slice(&frame.into_data().unwrap()),
+            Err(_) => return (head.status.as_u16(), bytes, frames, false),
+        }
+        frames += 1;
+    }
+    (head.status.as_u16(), bytes, frames, true)
+}
+
+fn add(content: &[u8], chunk: u64, memory: &mut Memory) -> Cid {
+    let profile = Profile { chunk: Bytes::new(chunk), max_links: 20, ..Profile::default() };
+    add_file(&mut &content[..], &Rules::from(profile), memory, &mut |_| ()).unwrap().cid
+}
+
+fn noise(len: u32) -> Vec<u8> {
+    (0..len).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect()
+}
+
+#[tokio::test]
+async fn many_batches_are_one_archive() {
+    let mut memory = Memory::new();
+    let large = add(&noise(5 << 20), 300_000, &mut memory);
+    let small = add(&noise(300_000), 100, &mut memory);
+    let entry = |name: &str, cid| Entry { name: name.to_owned(), cid, tsize: Bytes::ZERO };
+    let entries = vec![entry("large", large), entry("small", small)];
+    let root = *directory(entries, &Profile::default(), &mut memory).unwrap().0.cid();
+    let mut expected = Vec::new();
+    let totals = car::export(root, &Scope::all(), &memory, &mut expected).unwrap();
+    assert!(totals.blocks > 100, "{}", totals.blocks);
+    let (status, bytes, frames, whole) = ask(memory, &format!("/ipfs/{root}?format=car")).await;
+    assert_eq!((status, whole), (200, true));
+    assert!(bytes == expected, "the archive differs from the one that an export writes");
+    // A large block is two frames, small ones share theirs.
+    assert!(frames < 90, "{frames} frames");
+}
+
+#[tokio::test]
+async fn codecs_without_known_links_are_single_blocks() {
+    let mut memory = Memory::new();
+    let raw = Block::of(Codec::Raw, Buf::from_static(b"blob 0"));
+    let git = Cid::new_v1(0x78, *raw.cid().hash());
+    memory.insert(raw);
+    for (query, expected) in
+        [("", 406), ("&dag-scope=all", 406), ("&dag-scope=block", 200), ("&dag-scope=entity", 200)]
+    {
+        let (status, ..) = ask(memory.clone(), &format!("/ipfs/{git}?format=car{query}")).await;
+        assert_eq!(status, expected, "{query}");
+    }
+    assert_eq!(ask(memory.clone(), &format!("/ipfs/{git}?format=raw")).await.1, b"blob 0");
+    for code in [0x51, 0x0200] {
+        let plain = Cid::new_v1(code, *git.hash());
+        let (status, bytes, ..) = ask(memory.clone(), &format!("/ipfs/{plain}?format=car")).await;
+        let mut car = car::CarReader::new(&bytes[..]).unwrap();
+        assert_eq!((status, *car.next_block().unwrap().unwrap().cid()), (200, plain));
+    }
+}
+
+#[tokio::test]
+async fn all_of_an_empty_file_is_no_mistake() {
+    let mut memory = Memory::new();
+    let profile = Rules::from(Profile::v0_2015());
+    let empty = add_file(&mut &b""[..], &profile, &mut memory, &mut |_| ()).unwrap().cid;
+    let (status, ..) = ask(memory.clone(), &format!("/ipfs/{empty}?format=car&entity-bytes=0:*")).await;
+    assert_eq!(status, 200);
+}
+
+#[tokio::test]
+async fn what_is_malformed_is_told_before_the_head() {
+    let mut memory = Memory::new();
+    let broken = Block::of(Codec::DagCbor, Buf::from_static(b"\xff"));
+    memory.insert(broken.clone());
+    let (status, ..) = ask(memory.clone(), &format!("/ipfs/{}?format=car", broken.cid())).await;
+    assert_eq!(status, 422);
+    let (status, bytes, ..) =
+        ask(memory, &format!("/ipfs/{}?format=car&dag-scope=block", broken.cid())).await;
+    assert_eq!(status, 200);
+    assert!(car::CarReader::new(&bytes[..]).unwrap().next_block().unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_child_that_is_missing_breaks_the_body_off_after_what_is_here() {
+    let mut memory = Memory::new();
+    let content = noise(4 << 20);
+    let root = add(&content, 300_000, &mut memory);
+    let lost = *Block::of(Codec::Raw, Buf::copy_from_slice(&content[3_000_000..3_300_000])).cid();
+    assert!(memory.remove(&lost));
+    let (status, bytes, _, whole) = ask(memory, &format!("/ipfs/{root}?format=car")).await;
+    assert_eq!((status, whole), (200, false));
+    let mut car = car::CarReader::new(&bytes[..]).unwrap();
+    let mut count = 0;
+    while car.next_block().unwrap().is_some() {
+        count += 1;
+    }
+    assert_eq!(count, 11, "the root and ten leaves");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn the_archive_of_a_range_holds_the_range_and_no_more(
+        len in 1u32..3000,
+        chunk in 1u64..200,
+        from in 0u64..3000,
+        more in 0u64..3000,
+        dups in any::<bool>(),
+    ) {
+        let content = noise(len);
+        let mut memory = Memory::new();
+        let root = add(&content, chunk, &mut memory);
+        let (from, to) = (from % u64::from(len), (from % u64::from(len) + more).min(u64::from(len) - 1));
+        let dups = if dups { "&car-dups=y" } else { "" };
+        let path = format!("/ipfs/{root}?format=car&entity-bytes={from}:{to}{dups}");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (status, bytes, _, whole) = runtime.block_on(ask(memory, &path));
+        prop_assert_eq!((status, whole), (200, true));
+        let mut car = car::CarReader::new(&bytes[..]).unwrap();
+        let mut back = Memory::new();
+        while let Some(block) = car.next_block().unwrap() {
+            back.insert(block);
+        }
+        let mut read = Vec::new();
+        read_range(&root, from..to + 1, &back, &mut read, &mut |_| ()).unwrap();
+        let (start, end) = (usize::try_from(from).unwrap(), usize::try_from(to).unwrap() + 1);
+        prop_assert_eq!(&read, &content[start..end]);
+        // Whoever walks over it finds nothing that is not needed.
+        let selection = super::Ask { what: What::Entity, bytes: Some(format!("{from}:{to}").parse().unwrap()), repeats: false };
+        let walked = pop_dag::walk::run_selection(root, &selection.selection(Vec::new()), &back, &mut |_, _| Ok(()));
+        prop_assert_eq!(usize::try_from(walked.unwrap().blocks).unwrap(), back.len());
+    }
+}

@@ -1,0 +1,253 @@
+//! The entries of a tree, one after the other, and the paths that they have in an archive.
+
+use std::cell::RefCell;
+
+use http::StatusCode;
+use pop_dag::unixfs::{self, Attributes, EntryKind, MAX_TREE_DEPTH, Position, ResolveError};
+use pop_dag::{BlockSource, Buf, Cid, SourceError, is_leaf};
+use pop_units::Bytes;
+
+use crate::body::gap;
+use crate::refusal::Refusal;
+use crate::view::Gap;
+
+/// Most entries of an archive: directories that link each other over and over describe a tree without end.
+const MOST: u64 = 1 << 20;
+/// Most entries that are looked over before the head is sent.
+const LOOKED_OVER: u64 = 4096;
+/// Most bytes of directory blocks that a client makes the archive hold.
+const HELD: Bytes = Bytes::new(8 << 20);
+/// Longest path in an archive.
+const LONGEST: usize = 64 << 10;
+
+/// An entry of a tree.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) cid: Cid,
+    /// From the top of the archive, without a slash at the end.
+    pub(super) path: String,
+    pub(super) what: What,
+    pub(super) attributes: Attributes,
+}
+
+/// What an entry is.
+#[derive(Debug)]
+pub(super) enum What {
+    Directory,
+    /// A file of so many bytes.
+    File(Bytes),
+    /// Bytes that are no UnixFS node.
+    Value(Buf),
+    /// Where a symlink leads.
+    Symlink(String),
+}
+
+/// A pass over a tree, depth first. It lets go of the blocks between two entries.
+pub(super) struct Tour {
+    root: Cid,
+    begun: bool,
+    /// The directories on the way.
+    open: Vec<Level>,
+    /// An entry that was listed and not given yet.
+    due: Option<(Cid, Vec<String>)>,
+    entries: u64,
+    most: u64,
+}
+
+struct Level {
+    position: Position,
+    /// The names below the top that lead here.
+    path: Vec<String>,
+}
+
+impl Tour {
+    pub(super) const fn new(root: Cid) -> Self {
+        Self::with_most(root, MOST)
+    }
+
+    /// Ends with an error after so many entries.
+    pub(super) const fn with_most(root: Cid, most: u64) -> Self {
+        Self { root, begun: false, open: Vec::new(), due: None, entries: 0, most }
+    }
+
+    /// Looks the names of directories over, as far as they are here and within reason.
+    pub(super) fn look_over(mut self, blocks: &dyn BlockSource) -> Result<(), Gap> {
+        loop {
+            match self.list(blocks, LOOKED_OVER) {
+                // Leaves have no names below them.
+                Ok(Some((cid, _))) if is_leaf(&cid) => self.pass(),
+                Ok(Some(_)) => match self.take(blocks) {
+                    Ok(_) => {}
+                    Err(Gap::Missing(cid)) if cid != self.root => return Ok(()),
+                    Err(gap) => return Err(gap),
+                },
+                Ok(None) => return Ok(()),
+                Err(Gap::Missing(cid)) if cid != self.root => return Ok(()),
+                Err(gap) => return Err(gap),
+            }
+        }
+    }
+
+    /// Returns the next entry; `None` at the end. After a missing block it goes on where it was.
+    pub(super) fn next(&mut self, blocks: &dyn BlockSource) -> Result<Option<Entry>, Gap> {
+        match self.list(blocks, u64::MAX)? {
+            Some(_) => self.take(blocks).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns what comes next, from the directories alone.
+    fn list(&mut self, blocks: &dyn BlockSource, limit: u64) -> Result<Option<(Cid, Vec<String>)>, Gap> {
+        if self.entries >= limit {
+            return Ok(None);
+        }
+        if !self.begun {
+            self.begun = true;
+            self.due = Some((self.root, Vec::new()));
+        }
+        while self.due.is_none() {
+            let Some(level) = self.open.last_mut() else { return Ok(None) };
+            match level.position.next(blocks).map_err(gap)? {
+                Some(entry) => {
+                    self.due = Some((entry.cid, below(&level.path, &entry.name).map_err(Gap::Failed)?))
+                }
+                None => {
+                    self.open.pop();
+                }
+            }
+        }
+        Ok(self.due.clone())
+    }
+
+    /// Reads the first block of the due entry, and enters it if it is a directory.
+    fn take(&mut self, blocks: &dyn BlockSource) -> Result<Entry, Gap> {
+        let Some((cid, path)) = self.due.clone() else { return Err(Gap::Failed(over())) };
+        if self.entries >= self.most {
+            return Err(Gap::Failed(too_large(&format!("it has more than {} entries", self.most))));
+        }
+        let once = Once::new(blocks);
+        let what = match unixfs::resolve(&cid, &[], &once).map_err(unread)? {
+            found if found.kind == EntryKind::Directory => {
+                self.enter(&cid, &path, &once)?;
+                What::Directory
+            }
+            found if found.kind == EntryKind::Symlink => {
+                let target = unixfs::symlink_target(&cid, &once).map_err(gap)?;
+                What::Symlink(checked(target).map_err(Gap::Failed)?)
+            }
+            found if found.kind == EntryKind::Value => What::Value(once.load(&cid)?),
+            found => What::File(found.size),
+        };
+        let attributes = unixfs::attributes(&cid, &once.load(&cid)?);
+        self.pass();
+        let mut text = self.root.to_string();
+        for name in &path {
+            text.push('/');
+            text.push_str(name);
+        }
+        Ok(Entry { cid, path: text, what, attributes })
+    }
+
+    /// Is done with the due entry.
+    fn pass(&mut self) {
+        self.due = None;
+        self.entries = self.entries.saturating_add(1);
+    }
+
+    fn enter(&mut self, cid: &Cid, path: &[String], blocks: &dyn BlockSource) -> Result<(), Gap> {
+        if u32::try_from(self.open.len()).is_ok_and(|depth| depth >= MAX_TREE_DEPTH) {
+            return Err(Gap::Failed(too_large(&format!("directories lie deeper than {MAX_TREE_DEPTH}"))));
+        }
+        let position = Position::first(cid, blocks).map_err(gap)?;
+        self.open.push(Level { position, path: path.to_vec() });
+        let held = self.open.iter().map(|level| level.position.held());
+        if held.fold(Bytes::ZERO, Bytes::saturating_add) > HELD {
+            return Err(Gap::Failed(too_large("its directories are too large together")));
+        }
+        Ok(())
+    }
+}
+
+/// Returns where a name leads from a directory. Names may hold slashes and steps up: they count as a path, as
+/// long as it ends below the top.
+fn below(directory: &[String], name: &str) -> Result<Vec<String>, Refusal> {
+    let mut path = directory.to_vec();
+    for part in name.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if path.pop().is_none() => return Err(outside(name)),
+            ".." => {}
+            part => path.push(part.to_owned()),
+        }
+    }
+    let length = path.iter().map(String::len).sum::<usize>();
+    match () {
+        () if path.is_empty() || name.contains('\0') => Err(outside(name)),
+        () if length > LONGEST => Err(too_large("a path in it is too long")),
+        () => Ok(path),
+    }
+}
+
+/// A target is text that whoever unpacks the archive judges; a NUL would cut it.
+fn checked(target: String) -> Result<String, Refusal> {
+    if target.contains('\0') || target.is_empty() || target.len() > LONGEST {
+        return Err(malformed(format!("a symlink cannot lead to {target:?}")));
+    }
+    Ok(target)
+}
+
+fn outside(name: &str) -> Refusal {
+    let message = format!("relative UnixFS paths outside the root are not allowed: {name:?}");
+    Refusal::bad(message).hint("Ask for format=car and unpack it with care.")
+}
+
+fn too_large(why: &str) -> Refusal {
+    Refusal::bad(format!("there is no tar archive of it: {why}")).hint("Ask for format=car.")
+}
+
+fn malformed(message: String) -> Refusal {
+    Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, message)
+}
+
+fn over() -> Refusal {
+    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the archive went on after its end")
+}
+
+fn unread(error: ResolveError) -> Gap {
+    match error {
+        ResolveError::Missing { cid } => Gap::Missing(cid),
+        ResolveError::Source(source) => source.into(),
+        other => Gap::Failed(malformed(other.to_string())),
+    }
+}
+
+/// Keeps the block that was read last: several questions about an entry read it once.
+struct Once<'a> {
+    blocks: &'a dyn BlockSource,
+    last: RefCell<Option<(Cid, Buf)>>,
+}
+
+impl<'a> Once<'a> {
+    const fn new(blocks: &'a dyn BlockSource) -> Self {
+        Self { blocks, last: RefCell::new(None) }
+    }
+
+    /// Returns a block that has to be here.
+    fn load(&self, cid: &Cid) -> Result<Buf, Gap> {
+        if let Some(data) = pop_dag::identity(cid) {
+            return Ok(Buf::copy_from_slice(data));
+        }
+        self.block(cid)?.ok_or(Gap::Missing(*cid))
+    }
+}
+
+impl BlockSource for Once<'_> {
+    fn block(&self, cid: &Cid) -> Result<Option<Buf>, SourceError> {
+        if let Some((_, data)) = self.last.borrow().as_ref().filter(|(last, _)| last == cid) {
+            return Ok(Some(data.clone()));
+        }
+        let data = self.blocks.block(cid)?;
+        *self.last.borrow_mut() = data.clone().map(|data| (*cid, data));
+        Ok(data)
+    }
+}

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -168,6 +169,24 @@ impl Log {
         let start = record::payload_at(multihash.len());
         let end = start.saturating_add(Bytes::new(entry.len.into()).as_usize());
         Ok(Some(Buf::from(bytes).slice(start..end)))
+    }
+
+    /// Reads the bytes of a block that lie in `range`, as far as it goes. Its header is looked at, its checksum not.
+    pub(crate) fn read_part(
+        &self,
+        entry: &Entry,
+        multihash: &[u8],
+        range: &Range<u64>,
+    ) -> Result<Option<Buf>, Error> {
+        let Some(segment) = self.table.load().get(&entry.segment).cloned() else { return Ok(None) };
+        let head = u64::try_from(record::payload_at(multihash.len())).unwrap_or(u64::MAX);
+        let [start, end] = [range.start, range.end].map(|at| head.saturating_add(at.min(entry.len.into())));
+        let record = (entry.offset, record::span(multihash.len(), entry.len));
+        let read = segment.read_settled_part(record, head, start..end.max(start));
+        let Some((head, part)) = read.map_err(Error::io("reading a block"))? else { return Ok(None) };
+        let rest = head.get(HEADER_LEN..).unwrap_or_default();
+        let header = Header::parse(&head).filter(|header| header.is_of(multihash, entry.len, rest));
+        Ok(header.map(|_| Buf::from(part)))
     }
 
     /// Appends a record; on an error the log is as before and can be used on.

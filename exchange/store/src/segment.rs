@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
@@ -176,11 +177,27 @@ impl Segment {
         self.settled((offset, len), || self.read(offset, len))
     }
 
-    fn settled(
+    /// As [`Self::read_settled`], of the record at `offset` that takes `len`: its first `head` bytes, and those that
+    /// lie in `part`, counted from its start.
+    pub(crate) fn read_settled_part(
         &self,
         (offset, len): (u64, u64),
-        read: impl FnOnce() -> io::Result<Vec<u8>>,
-    ) -> io::Result<Option<Vec<u8>>> {
+        head: u64,
+        part: Range<u64>,
+    ) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
+        self.settled((offset, len), || {
+            let head = self.read(offset, head.min(len))?;
+            let end = part.end.min(len);
+            let part = self.read(offset.saturating_add(part.start), end.saturating_sub(part.start))?;
+            Ok((head, part))
+        })
+    }
+
+    fn settled<T>(
+        &self,
+        (offset, len): (u64, u64),
+        read: impl FnOnce() -> io::Result<T>,
+    ) -> io::Result<Option<T>> {
         let before = self.cuts.load(Ordering::SeqCst);
         let is_inside = offset.checked_add(len).is_some_and(|end| end <= self.len());
         if !before.is_multiple_of(2) || !is_inside {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -120,6 +121,19 @@ impl Store {
             return Ok(Some(Buf::copy_from_slice(inline)));
         }
         self.inner.read(cid, true, |_, entry| entry.refs > 0)
+    }
+
+    /// Is [`Self::get`] for the bytes of a block that lie in `range`, as far as it goes. Only they are read, so that
+    /// no checksum can be compared: whoever sends them on has had the block from [`Self::get_checked`] before.
+    ///
+    /// # Errors
+    /// The disk refuses, or the block is lost.
+    pub fn get_part(&self, cid: &Cid, range: Range<u64>) -> Result<Option<Buf>, Error> {
+        if let Some(inline) = pop_dag::identity(cid) {
+            let [start, end] = [range.start, range.end].map(|at| Bytes::new(at).as_usize().min(inline.len()));
+            return Ok(Some(Buf::copy_from_slice(inline.get(start..end).unwrap_or_default())));
+        }
+        self.inner.read_part(cid, &range, |_, entry| entry.refs > 0)
     }
 
     /// Returns true when [`Self::get`] would return the block.
@@ -286,6 +300,10 @@ impl BlockSource for Store {
         self.get_checked(cid).map_err(SourceError::new)
     }
 
+    fn part(&self, cid: &Cid, range: Range<u64>) -> Result<Option<Buf>, SourceError> {
+        self.get_part(cid, range).map_err(SourceError::new)
+    }
+
     fn has(&self, cid: &Cid) -> Result<bool, SourceError> {
         Self::has(self, cid).map_err(SourceError::new)
     }
@@ -326,15 +344,36 @@ impl Inner {
         self.read_key(&reach::key(cid), verify, admit)
     }
 
+    /// Reads a part of a block, if `admit` lets the caller see it.
+    pub(crate) fn read_part(
+        &self,
+        cid: &Cid,
+        range: &Range<u64>,
+        admit: impl Fn(&[u8], &Entry) -> bool,
+    ) -> Result<Option<Buf>, Error> {
+        let key = reach::key(cid);
+        self.read_by(&key, admit, |entry| self.log.read_part(entry, &key, range))
+    }
+
     fn read_key(
         &self,
         key: &[u8],
         verify: bool,
         admit: impl Fn(&[u8], &Entry) -> bool,
     ) -> Result<Option<Buf>, Error> {
+        self.read_by(key, admit, |entry| self.log.read(entry, key, verify))
+    }
+
+    /// Finds a block and reads of it what `read` does.
+    fn read_by(
+        &self,
+        key: &[u8],
+        admit: impl Fn(&[u8], &Entry) -> bool,
+        read: impl Fn(&Entry) -> Result<Option<Buf>, Error>,
+    ) -> Result<Option<Buf>, Error> {
         let look = || -> Result<_, Error> {
             let Some(entry) = self.index.get(key)?.filter(|entry| admit(key, entry)) else { return Ok(None) };
-            Ok(Some((entry, self.log.read(&entry, key, verify)?)))
+            Ok(Some((entry, read(&entry)?)))
         };
         match look()? {
             None => return Ok(None),

@@ -12,14 +12,13 @@ use cid::Cid;
 use pop_units::Bytes;
 
 use super::ExportError;
-use super::node::{FsNode, Kind};
-use super::read::{decode, load};
-use crate::codec::{Codec, CodecError, pb};
+use super::file_node::{FileNode, Holder};
+use super::read::load;
 use crate::source::BlockSource;
 use crate::walk::MAX_WAITING;
 
 /// Deepest chain of nodes in a file; balanced files stay in single digits and trickled ones near twenty.
-const MAX_FILE_DEPTH: usize = 64;
+pub const MAX_FILE_DEPTH: usize = 64;
 
 /// The content of a UnixFS file or of a raw block, in any layout.
 #[derive(Debug)]
@@ -33,20 +32,12 @@ pub struct FileReader<S> {
     parts: usize,
 }
 
+/// A node on the way to the current position.
 #[derive(Debug)]
 struct Node {
     /// Where the node's content starts in the file.
     start: u64,
-    /// Content in the node itself; it goes before that of the parts.
-    own: Buf,
-    parts: Vec<Part>,
-}
-
-#[derive(Debug)]
-struct Part {
-    cid: Cid,
-    /// Where the part's content ends in the file.
-    end: u64,
+    node: FileNode,
 }
 
 impl<S: BlockSource> FileReader<S> {
@@ -60,8 +51,9 @@ impl<S: BlockSource> FileReader<S> {
 
     /// Opens a file whose first block is at hand.
     pub(super) fn of(root: &Cid, first: Buf, source: S) -> Result<Self, ExportError> {
-        let node = Node::of(root, first, 0, None)?;
-        Ok(Self { source, size: node.end(), at: 0, parts: node.parts.len(), nodes: vec![node] })
+        let node = FileNode::decode(root, &first, None)?;
+        let (size, parts) = (node.size().get(), node.parts());
+        Ok(Self { source, size, at: 0, parts, nodes: vec![Node { start: 0, node }] })
     }
 
     /// Returns the size of the file, as its first block states it.
@@ -92,28 +84,31 @@ impl<S: BlockSource> FileReader<S> {
             self.leave_passed_nodes();
             // The root covers the whole file, so that it is never left.
             let Some(node) = self.nodes.last() else { return Ok(Buf::new()) };
-            if let Some(own) = node.own_from(self.at) {
-                let piece = own.slice(..own.len().min(limit));
-                self.at += Bytes::of(&piece).get();
-                return Ok(piece);
-            }
-            let Some((part, start)) = node.part_at(self.at) else { return Ok(Buf::new()) };
+            let above = node.start;
+            let (cid, start, size) = match node.node.at(self.at.saturating_sub(above)) {
+                None => return Ok(Buf::new()),
+                Some(Holder::Own(own)) => {
+                    let piece = own.slice(..own.len().min(limit));
+                    self.at += Bytes::of(&piece).get();
+                    return Ok(piece);
+                }
+                Some(Holder::Part { cid, start, size }) => (cid, above.saturating_add(start), size),
+            };
             if self.nodes.len() >= MAX_FILE_DEPTH {
-                return Err(ExportError::TooDeep { cid: part.cid });
+                return Err(ExportError::TooDeep { cid });
             }
-            let data = load(&part.cid, &self.source)?;
-            let below = Node::of(&part.cid, data, start, Some(part.end - start))?;
-            if self.parts + below.parts.len() > MAX_WAITING {
-                return Err(ExportError::TooDeep { cid: part.cid });
+            let node = FileNode::decode(&cid, &load(&cid, &self.source)?, Some(Bytes::new(size)))?;
+            if self.parts + node.parts() > MAX_WAITING {
+                return Err(ExportError::TooDeep { cid });
             }
-            self.parts += below.parts.len();
-            self.nodes.push(below);
+            self.parts += node.parts();
+            self.nodes.push(Node { start, node });
         }
     }
 
     fn leave_passed_nodes(&mut self) {
-        while let Some(node) = self.nodes.pop_if(|node| self.at < node.start || self.at >= node.end()) {
-            self.parts -= node.parts.len();
+        while let Some(left) = self.nodes.pop_if(|node| self.at < node.start || self.at >= node.end()) {
+            self.parts -= left.node.parts();
         }
     }
 
@@ -139,69 +134,9 @@ impl<S: BlockSource> FileReader<S> {
 }
 
 impl Node {
-    fn of(cid: &Cid, data: Buf, start: u64, claimed: Option<u64>) -> Result<Self, ExportError> {
-        if cid.codec() == Codec::Raw.code() {
-            if claimed.is_some_and(|claimed| Bytes::new(claimed) != Bytes::of(&data)) {
-                return Err(ExportError::Size { cid: *cid });
-            }
-            return Ok(Self { start, own: data, parts: Vec::new() });
-        }
-        let (node, fs) = file_node(cid, &data, claimed)?;
-        let own = data.slice_ref(fs.data.unwrap_or_default());
-        let mut end = start.saturating_add(Bytes::of(&own).get());
-        let part = |(link, size): (&pb::Link<'_>, &u64)| {
-            end = end.saturating_add(*size);
-            Part { cid: link.cid, end }
-        };
-        let parts = node.links.iter().zip(&fs.blocksizes).map(part).collect();
-        Ok(Self { start, own, parts })
-    }
-
-    fn own_end(&self) -> u64 {
-        self.start.saturating_add(Bytes::of(&self.own).get())
-    }
-
     fn end(&self) -> u64 {
-        self.parts.last().map_or_else(|| self.own_end(), |part| part.end)
+        self.start.saturating_add(self.node.size().get())
     }
-
-    /// Returns the node's own content from a position of the file on, which is not before the node's.
-    fn own_from(&self, at: u64) -> Option<Buf> {
-        let skip = usize::try_from(at.checked_sub(self.start)?).ok()?;
-        (skip < self.own.len()).then(|| self.own.slice(skip..))
-    }
-
-    /// Returns the part that holds the byte at a position, and where the part starts.
-    fn part_at(&self, at: u64) -> Option<(&Part, u64)> {
-        let index = self.parts.partition_point(|part| part.end <= at);
-        let before = index.checked_sub(1).and_then(|before| self.parts.get(before));
-        self.parts.get(index).map(|part| (part, before.map_or_else(|| self.own_end(), |part| part.end)))
-    }
-}
-
-/// Reads a node of a file and checks its sizes.
-fn file_node<'a>(
-    cid: &Cid,
-    data: &'a [u8],
-    claimed: Option<u64>,
-) -> Result<(pb::Node<'a>, FsNode<'a>), ExportError> {
-    let wrong = || ExportError::Kind { cid: *cid, wanted: "file" };
-    if cid.codec() != Codec::DagPb.code() {
-        return Err(wrong());
-    }
-    let (node, fs) = decode(cid, data)?;
-    if !matches!(fs.kind, Kind::File | Kind::Raw) {
-        return Err(wrong());
-    }
-    let size = fs.content_size().filter(|size| claimed.is_none_or(|claimed| claimed == *size));
-    if size.is_none() || node.links.len() != fs.blocksizes.len() {
-        return Err(ExportError::Size { cid: *cid });
-    }
-    // The specification demands it: what has named links is no file, whatever its type says.
-    if node.links.iter().any(|link| !link.name.unwrap_or_default().is_empty()) {
-        return Err(ExportError::Codec { cid: *cid, source: CodecError::UnixFs(pb::Fault::Named) });
-    }
-    Ok((node, fs))
 }
 
 impl<S: BlockSource> Read for FileReader<S> {

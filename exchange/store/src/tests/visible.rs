@@ -1,5 +1,6 @@
 //! Who sees which block when.
 
+use multihash_codetable::{Code, MultihashDigest};
 use pop_dag::BlockSource;
 
 use super::*;
@@ -336,4 +337,29 @@ fn the_number_of_removals_changes_with_what_goes_and_with_nothing_else() {
     store.remove(two.cid()).unwrap();
     assert_ne!(store.removals(), removed, "what a staging still holds is out of sight as well");
     assert!(hides(&store, &[&two, &b, &shared]));
+}
+
+#[test]
+fn parts_of_a_block_are_its_bytes_and_no_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let data: Vec<u8> = (0..=255).cycle().take(3000).collect();
+    let block = Block::of(Codec::Raw, data.clone().into());
+    let long = Code::Sha2_512.digest(&data);
+    let long = Block::verified(Cid::new_v1(Codec::Raw.code(), long), data.clone().into()).unwrap();
+    commit(&store, &[&block, &leaf(1, 100)]);
+    commit(&store, &[&long]);
+    for cid in [block.cid(), long.cid()] {
+        for (start, end) in
+            [(0, 3000), (0, 1), (1, 2), (2999, 3000), (500, 1500), (0, 0), (7, 7), (3000, 3000)]
+        {
+            let part = store.get_part(cid, start..end).unwrap().unwrap();
+            let [start, end] = [start, end].map(|at| usize::try_from(at).unwrap());
+            assert_eq!(part, data[start..end], "{start}..{end}");
+        }
+        assert_eq!(store.get_part(cid, 2990..9000).unwrap().unwrap(), data[2990..]);
+        assert_eq!(store.get_part(cid, 9000..u64::MAX).unwrap().unwrap(), data[..0]);
+    }
+    store.remove(block.cid()).unwrap();
+    assert_eq!(store.get_part(block.cid(), 0..10).unwrap(), None);
 }

@@ -5,6 +5,8 @@ use multihash::Multihash;
 use proptest::prelude::*;
 
 use super::*;
+use crate::codec::{Codec, pb};
+use crate::unixfs::node::{FsNode, Kind};
 use crate::unixfs::tests::add;
 use crate::unixfs::{Chunker, Layout, Profile, Rules, add_file, resolve};
 use crate::{Block, Memory, SourceError};

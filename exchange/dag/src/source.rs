@@ -21,7 +21,8 @@ pub trait BlockSource {
     /// The place could not be read.
     fn block(&self, cid: &Cid) -> Result<Option<Buf>, SourceError>;
 
-    /// Returns the bytes of a block that lie in `range`, as far as it goes; `None` when it is not here.
+    /// Returns the bytes of a block that lie in `range`, as far as it goes, in memory of their own; `None` when the
+    /// block is not here.
     ///
     /// For those who have had the block as a whole before: where the whole is compared with a checksum each time
     /// that it is read, a part need not be. Overridden where a part costs less.
@@ -31,7 +32,7 @@ pub trait BlockSource {
     fn part(&self, cid: &Cid, range: Range<u64>) -> Result<Option<Buf>, SourceError> {
         Ok(self.block(cid)?.map(|block| {
             let [start, end] = [range.start, range.end].map(|at| Bytes::new(at).as_usize().min(block.len()));
-            block.slice(start.min(end)..end)
+            Buf::copy_from_slice(&block[start.min(end)..end])
         }))
     }
 

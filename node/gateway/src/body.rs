@@ -1,62 +1,124 @@
 //! The content of a file on its way to a client.
 //!
 //! Bytes come from verified blocks only, and exactly as many as were promised: what goes wrong on the way is an
-//! error of the body, never its end.
+//! error of the body, never its end. What a client has not taken yet is held in memory as far as the [`Budget`] of
+//! all bodies goes. Without room in it a body holds nothing between two frames and copies small ones; a client that
+//! stops taking loses its room to those who need it.
 
-use std::collections::VecDeque;
+mod budget;
+mod feed;
+mod span;
+
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
+use http::StatusCode;
 use http_body::{Frame, SizeHint};
 use pop_dag::unixfs::{ExportError, FileReader};
 use pop_dag::{BlockSource, Buf, Cid};
 use pop_units::Bytes;
 
+pub(crate) use self::budget::Budget;
+use self::feed::Feed;
 use crate::refusal::Refusal;
+use crate::resolve;
 use crate::view::{Gap, View};
 
-/// How much is read at a time.
-const BATCH: u64 = 1 << 20;
+/// What is read first: enough for the ranges that players ask for, and soon there.
+const FIRST: u64 = 64 << 10;
+/// What is read at a time for a client that takes it.
+const MOST: u64 = 1 << 20;
+/// A client that takes longer for a batch is slow: nothing is read ahead for it, and it may lose what was.
+const SLOW: Duration = Duration::from_millis(100);
 
-type Reading = Pin<Box<dyn Future<Output = Result<Vec<Buf>, Refusal>> + Send>>;
+type Reading = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>;
 
 /// The bytes of a range of a file.
 pub(crate) struct FileBody {
     view: View,
     cid: Cid,
-    /// What was not read yet.
-    ahead: Range<u64>,
     /// What was not given out yet.
-    left: u64,
-    ready: VecDeque<Buf>,
-    reading: Option<Reading>,
+    left: Range<u64>,
+    feed: Arc<Feed>,
+    state: State,
+    /// How much is read next, if there is room.
+    batch: u64,
+    /// When the last batch was begun.
+    begun: Instant,
+}
+
+/// What happens to the bytes behind those in the feed.
+enum State {
+    Idle,
+    Running(Reading),
+    Failed(Refusal),
 }
 
 impl FileBody {
     /// Begins to read; the first bytes are at hand when it returns.
     ///
+    /// Cancel safe.
+    ///
     /// # Errors
     /// They are not to be had.
     pub(crate) async fn open(view: View, cid: Cid, range: Range<u64>) -> Result<Self, Refusal> {
-        let left = range.end.saturating_sub(range.start);
-        let mut body = Self { view, cid, ahead: range, left, ready: VecDeque::new(), reading: None };
-        if let Some(reading) = body.read_on() {
-            body.ready.extend(reading.await?);
+        let feed = Arc::new(Feed::new());
+        view.site().budget.watch(&feed);
+        let (state, begun) = (State::Idle, Instant::now());
+        let body = Self { view, cid, left: range, feed, state, batch: FIRST, begun };
+        if !body.left.is_empty() {
+            body.read(body.left.start).await?;
         }
         Ok(body)
     }
 
-    /// Begins to read what follows, if something does.
-    fn read_on(&mut self) -> Option<Reading> {
-        let end = self.ahead.end.min(self.ahead.start.saturating_add(BATCH));
-        let batch = std::mem::replace(&mut self.ahead.start, end)..end;
-        if batch.is_empty() {
-            return None;
+    /// Reads what lies from `at` on into the feed: a batch, or less where there is no room.
+    fn read(&self, at: u64) -> Reading {
+        let site = Arc::clone(self.view.site());
+        let want = self.batch.min(self.left.end.saturating_sub(at));
+        let (view, cid, feed) = (self.view.clone(), self.cid, Arc::clone(&self.feed));
+        let work = move |blocks: &dyn BlockSource| {
+            let (room, len) = site.budget.share(want);
+            let holds = room.is_some();
+            let pieces = span::read(blocks, &site, &cid, at..at.saturating_add(len), holds)?;
+            feed.put(at, pieces, room);
+            Ok(())
+        };
+        Box::pin(async move { view.read(work).await })
+    }
+
+    /// Begins to read what lies from `at` on, more at a time for a client that takes it.
+    fn read_on(&mut self, at: u64) {
+        let now = Instant::now();
+        let took = now.saturating_duration_since(self.begun);
+        self.batch = if took > SLOW { FIRST } else { self.batch.saturating_mul(2).min(MOST) };
+        self.begun = now;
+        self.state = State::Running(self.read(at));
+    }
+
+    /// Reads ahead for a client that is quick, while there is room.
+    fn read_ahead(&mut self, cx: &mut Context<'_>) {
+        let (end, held) = self.feed.end();
+        let is_due = matches!(self.state, State::Idle) && held < self.batch && end < self.left.end;
+        if is_due && self.begun.elapsed() <= SLOW && self.view.site().budget.has_room(self.batch) {
+            self.read_on(end);
+            // The reading starts with its first poll.
+            let _ = self.poll_reading(cx);
         }
-        let (view, cid) = (self.view.clone(), self.cid);
-        Some(Box::pin(async move { view.read(move |blocks| pieces(blocks, &cid, batch.clone())).await }))
+    }
+
+    fn poll_reading(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let State::Running(reading) = &mut self.state {
+            self.state = match ready!(reading.as_mut().poll(cx)) {
+                Ok(()) => State::Idle,
+                Err(refusal) => State::Failed(refusal),
+            };
+        }
+        Poll::Ready(())
     }
 }
 
@@ -69,35 +131,31 @@ impl http_body::Body for FileBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Buf>, axum::BoxError>>> {
         let body = &mut *self;
-        if body.left == 0 {
+        if body.left.is_empty() {
             return Poll::Ready(None);
         }
-        if body.reading.is_none() {
-            body.reading = body.read_on();
-        }
-        if body.ready.is_empty()
-            && let Some(reading) = &mut body.reading
-        {
-            let done = ready!(reading.as_mut().poll(cx));
-            body.reading = None;
-            match done {
-                Ok(pieces) => body.ready.extend(pieces),
-                Err(refusal) => return Poll::Ready(Some(Err(refusal.message.clone().into()))),
+        loop {
+            if let Some(piece) = body.feed.take(body.left.start) {
+                body.left.start = body.left.start.saturating_add(Bytes::of(&piece).get());
+                body.read_ahead(cx);
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
+            if matches!(body.state, State::Idle) {
+                body.read_on(body.left.start);
+            }
+            ready!(body.poll_reading(cx));
+            if let State::Failed(refusal) = &body.state {
+                return Poll::Ready(Some(Err(refusal.message.clone().into())));
             }
         }
-        let Some(piece) = body.ready.pop_front() else {
-            return Poll::Ready(Some(Err("the file is shorter than it says".into())));
-        };
-        body.left = body.left.saturating_sub(Bytes::of(&piece).get());
-        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left == 0
+        self.left.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
+        SizeHint::with_exact(self.left.end.saturating_sub(self.left.start))
     }
 }
 
@@ -113,10 +171,7 @@ pub(crate) fn pieces(blocks: &dyn BlockSource, cid: &Cid, range: Range<u64>) -> 
         let left = Bytes::new(range.end.saturating_sub(reader.position().get()));
         let piece = reader.piece(left.as_usize()).map_err(gap)?;
         if piece.is_empty() {
-            return Err(Gap::Failed(Refusal::new(
-                http::StatusCode::UNPROCESSABLE_ENTITY,
-                format!("{cid} is shorter than it says"),
-            )));
+            return Err(malformed(format!("{cid} is shorter than it says")));
         }
         pieces.push(piece);
     }
@@ -144,12 +199,16 @@ pub(crate) fn gap(error: ExportError) -> Gap {
     match error {
         ExportError::Missing { cid } => Gap::Missing(cid),
         ExportError::Source(error) => error.into(),
-        error => {
-            let mut said = error.to_string();
-            if let Some(source) = std::error::Error::source(&error) {
-                said = format!("{said}: {source}");
-            }
-            Gap::Failed(Refusal::new(http::StatusCode::UNPROCESSABLE_ENTITY, said))
-        }
+        error => match std::error::Error::source(&error) {
+            Some(source) => malformed(format!("{error}: {source}")),
+            None => malformed(error.to_string()),
+        },
     }
 }
+
+fn malformed(what: String) -> Gap {
+    Gap::Failed(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, what).keep(resolve::MALFORMED))
+}
+
+#[cfg(test)]
+mod tests;

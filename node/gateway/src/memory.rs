@@ -4,7 +4,9 @@
 //! what was removed is not served from memory.
 
 use std::hash::{Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use pop_dag::unixfs::FileNode;
 use pop_dag::{Buf, Cid};
 use pop_units::Bytes;
 use quick_cache::sync::Cache;
@@ -15,9 +17,15 @@ use crate::resolve::Found;
 /// The largest block that is kept. Larger ones are few in a second, and cost a disk more than a thread.
 const SMALL: Bytes = Bytes::new(64 << 10);
 /// Memory for blocks.
-const BLOCKS: Bytes = Bytes::new(32 << 20);
+const BLOCKS: Bytes = Bytes::new(24 << 20);
 /// Memory for resolved paths.
-const PATHS: Bytes = Bytes::new(8 << 20);
+const PATHS: Bytes = Bytes::new(4 << 20);
+/// Memory for nodes of files, at about 50 bytes for each leaf: enough for 300 GiB in leaves of 1 MiB.
+const NODES: Bytes = Bytes::new(16 << 20);
+/// Leaves whose checksum was compared, at about 40 bytes each.
+const CHECKED: usize = 1 << 16;
+/// Whole blocks of 2 MiB at most that are in memory at once without being counted elsewhere.
+const TURNS: usize = 8;
 /// Types that were told by content, at about 150 bytes each.
 const TYPES: usize = 1 << 15;
 /// What an entry takes beside its content: its key, its place in the cache and what the allocator adds.
@@ -27,7 +35,10 @@ const ENTRY: u64 = 256;
 pub(crate) struct Memory {
     blocks: Cache<Cid, Kept<Buf>, ByWeight>,
     paths: Cache<Path, Kept<Found>, ByWeight>,
+    nodes: Cache<Cid, Kept<Arc<FileNode>>, ByWeight>,
     types: Cache<Cid, &'static str>,
+    checked: Cache<u128, u64>,
+    turns: [Mutex<()>; TURNS],
 }
 
 /// Something that holds as long as nothing was removed since.
@@ -66,11 +77,14 @@ impl Equivalent<Path> for PathRef<'_> {
 impl Memory {
     pub(crate) fn new() -> Self {
         let cache = |bytes: Bytes| (bytes.as_usize() / 4096, bytes.get());
-        let ((blocks, block_bytes), (paths, path_bytes)) = (cache(BLOCKS), cache(PATHS));
+        let [blocks, paths, nodes] = [BLOCKS, PATHS, NODES].map(cache);
         Self {
-            blocks: Cache::with_weighter(blocks, block_bytes, ByWeight),
-            paths: Cache::with_weighter(paths, path_bytes, ByWeight),
+            blocks: Cache::with_weighter(blocks.0, blocks.1, ByWeight),
+            paths: Cache::with_weighter(paths.0, paths.1, ByWeight),
+            nodes: Cache::with_weighter(nodes.0, nodes.1, ByWeight),
             types: Cache::new(TYPES),
+            checked: Cache::new(CHECKED),
+            turns: Default::default(),
         }
     }
 
@@ -98,6 +112,34 @@ impl Memory {
         self.paths.insert(path, Kept { value: found.clone(), removals });
     }
 
+    /// Returns a node of a file, if nothing was removed since it was read.
+    pub(crate) fn node(&self, cid: &Cid, removals: u64) -> Option<Arc<FileNode>> {
+        self.nodes.get(cid).filter(|kept| kept.removals == removals).map(|kept| kept.value)
+    }
+
+    /// Keeps a node of a file, unless it is a leaf or holds content, and with it its block.
+    pub(crate) fn keep_node(&self, cid: &Cid, node: &Arc<FileNode>, removals: u64) {
+        if node.parts() > 0 && node.own().is_empty() {
+            self.nodes.insert(*cid, Kept { value: Arc::clone(node), removals });
+        }
+    }
+
+    /// Returns the size of a leaf that was read whole and compared with its checksum since the start.
+    pub(crate) fn checked(&self, cid: &Cid) -> Option<u64> {
+        self.checked.get(&fingerprint(cid))
+    }
+
+    /// Notes that a leaf was read whole.
+    pub(crate) fn keep_checked(&self, cid: &Cid, size: u64) {
+        self.checked.insert(fingerprint(cid), size);
+    }
+
+    /// Waits for a turn to have a whole block in memory that is counted nowhere else.
+    pub(crate) fn turn(&self, cid: &Cid) -> MutexGuard<'_, ()> {
+        let index = usize::from(fingerprint(cid).to_be_bytes()[0]) % TURNS;
+        self.turns[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Returns the type that the content of a file told.
     pub(crate) fn content_type(&self, cid: &Cid) -> Option<&'static str> {
         self.types.get(cid)
@@ -109,8 +151,24 @@ impl Memory {
     }
 }
 
+/// Returns the first bytes of a digest: no two blocks share them.
+fn fingerprint(cid: &Cid) -> u128 {
+    let mut bytes = [0; 16];
+    for (to, from) in bytes.iter_mut().zip(cid.hash().digest()) {
+        *to = *from;
+    }
+    u128::from_be_bytes(bytes)
+}
+
 #[derive(Clone)]
 struct ByWeight;
+
+impl Weighter<Cid, Kept<Arc<FileNode>>> for ByWeight {
+    fn weight(&self, _: &Cid, kept: &Kept<Arc<FileNode>>) -> u64 {
+        let parts = u64::try_from(kept.value.parts()).unwrap_or(u64::MAX);
+        parts.saturating_mul(50).saturating_add(ENTRY)
+    }
+}
 
 impl Weighter<Cid, Kept<Buf>> for ByWeight {
     fn weight(&self, _: &Cid, kept: &Kept<Buf>) -> u64 {

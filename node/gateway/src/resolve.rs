@@ -21,7 +21,7 @@ const JSON: u64 = 0x0200;
 /// What a verified DAG does not have, it will never have.
 const ABSENT: Duration = Duration::from_secs(86_400);
 /// A malformed DAG stays malformed; shorter, as readers get better.
-const MALFORMED: Duration = Duration::from_secs(3600);
+pub(crate) const MALFORMED: Keep = Keep::For(Duration::from_secs(3600));
 
 /// What a path leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl Found {
     pub(crate) fn refusal(&self) -> Refusal {
         let what = format!("{} is no well-formed UnixFS node", self.cid);
         let hint = "The block itself is to be had with format=raw.";
-        Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, what).hint(hint).keep(Keep::For(MALFORMED))
+        Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, what).hint(hint).keep(MALFORMED)
     }
 }
 
@@ -142,7 +142,7 @@ fn ends_in_value(error: WalkError, roots: &[Cid]) -> Result<Found, Gap> {
         WalkError::Codec { cid, source } => Err(malformed(&cid, &source)),
         error => {
             let refusal = Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string());
-            Err(Gap::Failed(refusal.keep(Keep::For(MALFORMED))))
+            Err(Gap::Failed(refusal.keep(MALFORMED)))
         }
     }
 }
@@ -153,7 +153,7 @@ fn absent(what: String) -> Gap {
 
 fn malformed(cid: &Cid, source: &CodecError) -> Gap {
     let what = format!("block {cid} cannot be read: {source}");
-    Gap::Failed(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, what).keep(Keep::For(MALFORMED)))
+    Gap::Failed(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, what).keep(MALFORMED))
 }
 
 /// One block that is at hand.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+use crate::body::Budget;
 use crate::content::Content;
 use crate::figures::Figures;
 use crate::memory::Memory;
@@ -24,16 +25,25 @@ pub(crate) struct Site {
     pub(crate) uploads: Option<Arc<Gate>>,
     /// What is never served, and what alone is.
     pub(crate) lists: Lists,
+    /// What was found out lately.
     pub(crate) memory: Memory,
     /// What is counted.
     pub(crate) figures: Figures,
+    /// Memory for what clients have not taken yet.
+    pub(crate) budget: Budget,
 }
 
 impl Site {
     pub(crate) fn new(settings: Settings, content: Arc<dyn Content>) -> Self {
-        let uploads = settings.uploads.as_ref().map(|uploads| Arc::new(Gate::new(uploads)));
-        let lists = Lists::new(&settings.lists);
-        let reads = Arc::new(Semaphore::new(READS));
-        Self { settings, content, reads, uploads, lists, memory: Memory::new(), figures: Figures::new() }
+        Self {
+            reads: Arc::new(Semaphore::new(READS)),
+            uploads: settings.uploads.as_ref().map(|uploads| Arc::new(Gate::new(uploads))),
+            lists: Lists::new(&settings.lists),
+            memory: Memory::new(),
+            budget: Budget::new(settings.limits.in_flight),
+            figures: Figures::new(),
+            settings,
+            content,
+        }
     }
 }

@@ -1,5 +1,8 @@
 //! A gateway over blocks in memory, for tests: no socket, no node.
 
+pub(crate) mod arriving;
+pub(crate) mod dag;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;

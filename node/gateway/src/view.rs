@@ -62,7 +62,7 @@ impl View {
         Self(Arc::new(Shared { site, wanted, may_fetch, fetch: OnceCell::new() }))
     }
 
-    pub(crate) fn site(&self) -> &Site {
+    pub(crate) fn site(&self) -> &Arc<Site> {
         &self.0.site
     }
 
@@ -93,6 +93,31 @@ impl View {
         }
         let site = Arc::clone(&self.0.site);
         self.read(move |blocks| work(&Remembering { blocks, site: &site })).await
+    }
+
+    /// Runs work that needs few and small blocks over what is here, and returns nothing when a block is not.
+    ///
+    /// Cancel safe, as [`Self::read`].
+    ///
+    /// # Errors
+    /// What the work says.
+    pub(crate) async fn read_here<T: Send + 'static>(
+        &self,
+        mut work: impl FnMut(&dyn BlockSource) -> Result<T, Gap> + Send + 'static,
+    ) -> Result<Option<T>, Refusal> {
+        match work(&Remembered(self)) {
+            Ok(value) => return Ok(Some(value)),
+            Err(Gap::Failed(refusal)) => return Err(refusal),
+            Err(Gap::Missing(_)) => {}
+        }
+        let site = Arc::clone(&self.0.site);
+        let blocks = site.content.blocks();
+        let work = move |blocks: &dyn BlockSource| work(&Remembering { blocks, site: &site });
+        match self.attempt(work, blocks, None).await?.1 {
+            Ok(value) => Ok(Some(value)),
+            Err(Gap::Failed(refusal)) => Err(refusal),
+            Err(Gap::Missing(_)) => Ok(None),
+        }
     }
 
     /// Runs blocking work over the blocks, off the runtime's threads.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use axum::body::Body;
 use http::{HeaderValue, Response, StatusCode, header};
-use pop_dag::{Buf, Cid, unixfs};
+use pop_dag::{BlockSource, Buf, Cid, unixfs};
 use pop_units::Bytes;
 
 use crate::asked::Asked;
@@ -15,7 +15,7 @@ use crate::range::{self, Part};
 use crate::refusal::Refusal;
 use crate::resolve::{Found, Kind};
 use crate::sniff;
-use crate::view::{Gap, View};
+use crate::view::View;
 
 /// Files up to this size are answered at once, from memory when they were read lately.
 const SMALL: Bytes = Bytes::new(64 << 10);
@@ -70,7 +70,8 @@ pub(crate) async fn answer(
     };
     let content_type = type_of(asked, found, &view, &named, range.start == 0 && !asked.is_head()).await?;
     let length = range.end.saturating_sub(range.start);
-    let mut response = Response::new(body(asked, found.cid, view, range.clone()).await?);
+    let content = if asked.is_head() { Body::empty() } else { body(found.cid, view, &range, size).await? };
+    let mut response = Response::new(content);
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -109,12 +110,13 @@ pub(crate) async fn type_of(
         return Ok(told);
     }
     let cid = found.cid;
-    let told = view.read_small(move |blocks| match body::head(blocks, &cid, sniff::HEAD) {
-        Ok((head, is_all)) => Ok(Some(sniff::by_content(&head, is_all))),
-        Err(Gap::Missing(_)) if !may_wait && blocks.has(&cid)? => Ok(None),
-        Err(gap) => Err(gap),
-    });
-    let told = told.await?;
+    let sniffed = move |blocks: &dyn BlockSource| {
+        body::head(blocks, &cid, sniff::HEAD).map(|(head, is_all)| sniff::by_content(&head, is_all))
+    };
+    let told = match may_wait {
+        true => Some(view.read_small(sniffed).await?),
+        false => view.read_here(sniffed).await?,
+    };
     if let Some(told) = told {
         memory.keep_content_type(&cid, told);
     }
@@ -122,13 +124,14 @@ pub(crate) async fn type_of(
 }
 
 /// Returns the bytes; the first of them are verified before the head is sent.
-async fn body(asked: &Asked, cid: Cid, view: View, range: Range<u64>) -> Result<Body, Refusal> {
-    if asked.is_head() || range.is_empty() {
+async fn body(cid: Cid, view: View, range: &Range<u64>, size: u64) -> Result<Body, Refusal> {
+    if range.is_empty() {
         return Ok(Body::empty());
     }
-    if range.end.saturating_sub(range.start) > SMALL.get() {
-        return Ok(Body::new(FileBody::open(view, cid, range).await?));
+    if size > SMALL.get() {
+        return Ok(Body::new(FileBody::open(view, cid, range.clone()).await?));
     }
+    let range = range.clone();
     let mut pieces = view.read_small(move |blocks| body::pieces(blocks, &cid, range.clone())).await?;
     match pieces.len() {
         1 => Ok(Body::from(pieces.remove(0))),
@@ -180,3 +183,6 @@ pub(crate) fn failed(tag: &str) -> Refusal {
 fn tag_value(tag: &str) -> HeaderValue {
     HeaderValue::try_from(tag).expect("CIDs, quotes and suffixes are a header's value")
 }
+
+#[cfg(test)]
+mod tests;

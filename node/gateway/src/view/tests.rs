@@ -1,1 +1,179 @@
+use std::net::Ipv4Addr;
+use std::time::Duration;
 
+use http::header;
+use pop_dag::{Block, Codec, Memory};
+use pop_units::{AttoFil, Bytes, PricePerByte};
+
+use super::*;
+use crate::content::{Content, Offer};
+use crate::testing::arriving::Arriving;
+use crate::testing::settings;
+
+fn leaf(text: &'static str) -> Block {
+    Block::of(Codec::Raw, Buf::from_static(text.as_bytes()))
+}
+
+fn memory(blocks: &[&Block]) -> Memory {
+    let mut memory = Memory::new();
+    blocks.iter().for_each(|block| memory.insert((*block).clone()));
+    memory
+}
+
+fn view(content: &Arc<Arriving>, root: &Block, may_fetch: bool) -> View {
+    let content: Arc<dyn Content> = content.clone();
+    let site = Arc::new(Site::new(settings(), content));
+    let wanted = Wanted { root: *root.cid(), path: Vec::new(), from: Ipv4Addr::LOCALHOST.into() };
+    View::new(site, wanted, may_fetch)
+}
+
+/// Reads blocks in order and joins what they hold.
+fn joined(cids: Vec<Cid>) -> impl FnMut(&dyn BlockSource) -> Result<String, Gap> + Send + 'static {
+    move |blocks| {
+        let read = |cid: &Cid| blocks.block(cid)?.ok_or(Gap::Missing(*cid));
+        let parts: Result<Vec<Buf>, Gap> = cids.iter().map(read).collect();
+        Ok(String::from_utf8(parts?.concat()).unwrap())
+    }
+}
+
+#[tokio::test]
+async fn what_is_here_is_read_without_asking_anybody() {
+    let (a, b) = (leaf("a"), leaf("b"));
+    let content = Arc::new(Arriving::new(memory(&[&a, &b])));
+    let view = view(&content, &a, true);
+    assert_eq!(view.read(joined(vec![*a.cid(), *b.cid()])).await.unwrap(), "ab");
+    assert_eq!(view.read_small(joined(vec![*a.cid()])).await.unwrap(), "a");
+    assert_eq!(view.peek(a.cid()), Some(a.data().clone()), "a small read is remembered");
+    assert_eq!(view.peek(b.cid()), None);
+    assert!(!view.has_fetched());
+    assert_eq!(content.asked(), 0);
+}
+
+#[tokio::test]
+async fn what_comes_is_waited_for_and_asked_for_once() {
+    let blocks = [leaf("a"), leaf("b"), leaf("c")];
+    let all = memory(&[&blocks[0], &blocks[1], &blocks[2]]);
+    let cids: Vec<Cid> = blocks.iter().map(|block| *block.cid()).collect();
+    let content = Arc::new(Arriving::new(memory(&[&blocks[0]])));
+    let view = view(&content, &blocks[0], true);
+    let readers: Vec<_> = (0..3)
+        .map(|_| {
+            let (view, cids) = (view.clone(), cids.clone());
+            tokio::spawn(async move { view.read(joined(cids)).await })
+        })
+        .collect();
+    content.arrive(&cids[2], &all);
+    content.arrive(&cids[1], &all);
+    for reader in readers {
+        assert_eq!(reader.await.unwrap().unwrap(), "abc");
+    }
+    assert_eq!(content.asked(), 1);
+    assert!(view.has_fetched());
+    assert_eq!(content.staying(), 1);
+    drop(view);
+    assert_eq!(content.staying(), 0, "the last clone leaves the retrieval");
+}
+
+#[tokio::test]
+async fn what_may_not_be_fetched_is_not_asked_for() {
+    let a = leaf("a");
+    let content = Arc::new(Arriving::new(Memory::new()));
+    let refusal = view(&content, &a, false).read(joined(vec![*a.cid()])).await.unwrap_err();
+    assert_eq!(refusal.status, StatusCode::NOT_FOUND);
+    assert!(refusal.message.contains(&a.cid().to_string()) && refusal.hint.contains("--gateway-fetch"));
+    assert_eq!(content.asked(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_come_in_time_is_told_with_what_was_tried() {
+    let (a, b) = (leaf("a"), leaf("b"));
+    let content = Arc::new(Arriving::new(memory(&[&a])));
+    let refusal = view(&content, &a, true).read(joined(vec![*a.cid(), *b.cid()])).await.unwrap_err();
+    assert_eq!(refusal.status, StatusCode::GATEWAY_TIMEOUT);
+    assert!(
+        refusal.message.contains(&b.cid().to_string()) && refusal.headers.contains_key(header::RETRY_AFTER)
+    );
+    assert_eq!(content.staying(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_step_forward_gives_more_time() {
+    let (a, b) = (leaf("a"), leaf("b"));
+    let content = Arc::new(Arriving::new(Memory::new()));
+    let reading = tokio::spawn({
+        let (view, cids) = (view(&content, &a, true), vec![*a.cid(), *b.cid()]);
+        async move { view.read(joined(cids)).await }
+    });
+    let all = memory(&[&a, &b]);
+    for block in [&a, &b] {
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        content.arrive(block.cid(), &all);
+    }
+    assert_eq!(reading.await.unwrap().unwrap(), "ab");
+}
+
+#[tokio::test]
+async fn who_stops_waiting_leaves_the_retrieval() {
+    let a = leaf("a");
+    let content = Arc::new(Arriving::new(Memory::new()));
+    let view = view(&content, &a, true);
+    let read = view.read(joined(vec![*a.cid()]));
+    tokio::select! {
+        biased;
+        _ = read => panic!("nothing comes"),
+        () = async { while content.staying() == 0 { tokio::task::yield_now().await } } => {}
+    }
+    drop(view);
+    assert_eq!(content.staying(), 0);
+}
+
+#[tokio::test]
+async fn the_end_of_a_retrieval_is_an_answer() {
+    let a = leaf("a");
+    let ends = [
+        (Ok(()), StatusCode::BAD_GATEWAY),
+        (Err(Miss::Refused { why: "no".into() }), StatusCode::BAD_GATEWAY),
+        (Err(Miss::NoPath { why: "no".into() }), StatusCode::NOT_FOUND),
+    ];
+    for (end, status) in ends {
+        let content = Arc::new(Arriving::new(Memory::new()));
+        content.end(end);
+        let refusal = view(&content, &a, true).read(joined(vec![*a.cid()])).await.unwrap_err();
+        assert_eq!(refusal.status, status);
+    }
+}
+
+#[tokio::test]
+async fn misses_have_the_status_of_their_reason() {
+    let a = leaf("a");
+    let offer = Offer {
+        root: *a.cid(),
+        size: Bytes::new(1),
+        price: PricePerByte::FREE,
+        cost: AttoFil::ZERO,
+        providers: Vec::new(),
+        payee: None,
+        chain: None,
+        expires: None,
+    };
+    let (tried, why) = (|| "two peers".to_owned(), || "because".to_owned());
+    let table = [
+        (Miss::Local, 404, false),
+        (Miss::NotFound { tried: tried() }, 404, false),
+        (Miss::TimedOut { tried: tried() }, 504, true),
+        (Miss::Priced(Box::new(offer)), 402, false),
+        (Miss::Refused { why: why() }, 502, true),
+        (Miss::Full { why: why() }, 503, true),
+        (Miss::Busy, 503, true),
+        (Miss::NoPath { why: why() }, 404, false),
+        (Miss::Stopped, 503, true),
+    ];
+    for (miss, status, later) in table {
+        let is_priced = matches!(miss, Miss::Priced(_));
+        let content = Arc::new(Arriving::refusing(miss.clone()));
+        let refusal = view(&content, &a, true).read(joined(vec![*a.cid()])).await.unwrap_err();
+        assert_eq!(refusal.status.as_u16(), status, "{miss}");
+        assert_eq!(refusal.headers.contains_key(header::RETRY_AFTER), later, "{miss}");
+        assert_eq!(refusal.json.is_some(), is_priced, "{miss}");
+    }
+}

@@ -10,7 +10,7 @@ mod config;
 mod file;
 mod holder;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::error::Error;
 use std::io;

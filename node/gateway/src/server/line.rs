@@ -24,12 +24,19 @@ use crate::server::watch::Seen;
 /// bring gets no further.
 const UNREAD: usize = 32;
 
+/// What may wait to be written before a body is asked for more. Enough to follow on one another without a gap, and
+/// little enough that a thousand clients that read nothing hold next to nothing.
+const QUEUE: u64 = 32 * 1024;
+
 /// What moves on one connection. Shared by its wire, its answers and its watch.
 #[derive(Default)]
 pub(super) struct Pulse {
     read: AtomicU64,
     written: AtomicU64,
     is_blocked: AtomicBool,
+    /// Bytes of bodies that were handed on and not written, or a little less.
+    queued: AtomicU64,
+    drained: AtomicWaker,
     begun: AtomicU64,
     open: AtomicUsize,
     read_before: AtomicU64,
@@ -130,8 +137,32 @@ impl Pulse {
         .await;
     }
 
+    /// Returns whether a body may hand on more; if not, the task is woken when it may.
+    pub(super) fn has_room(&self, context: &Context<'_>) -> bool {
+        if self.queued.load(Ordering::Relaxed) < QUEUE {
+            return true;
+        }
+        self.drained.register(context.waker());
+        self.queued.load(Ordering::Relaxed) < QUEUE
+    }
+
+    /// Counts bytes of a body that are handed on.
+    pub(super) fn hand(&self, size: u64) {
+        self.queued.fetch_add(size, Ordering::Relaxed);
+    }
+
+    fn drain(&self, size: u64) {
+        let less = |queued: u64| Some(queued.saturating_sub(size));
+        let before = self.queued.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        let before = before.unwrap_or_default();
+        if before >= QUEUE && before.saturating_sub(size) < QUEUE {
+            self.drained.wake();
+        }
+    }
+
     /// Notes that everything that was handed on has been taken.
     fn flushed(&self) {
+        self.drain(u64::MAX);
         if self.waits.load(Ordering::Relaxed) == 0 {
             return;
         }
@@ -166,6 +197,7 @@ impl Line {
         if let Poll::Ready(Ok(size)) = &written {
             let size = u64::try_from(*size).unwrap_or(u64::MAX);
             self.pulse.written.fetch_add(size, Ordering::Relaxed);
+            self.pulse.drain(size);
         }
         written
     }

@@ -11,6 +11,7 @@ use http::{Method, Response, StatusCode, header};
 use http_body::{Body as _, Frame, SizeHint};
 
 use crate::figures::Cut;
+use crate::server::line::Pulse;
 use crate::server::record::Record;
 use crate::server::stream::Flow;
 
@@ -25,7 +26,9 @@ pub(super) struct Outflow {
     left: Option<u64>,
     /// A piece that was too large for the stream.
     rest: Bytes,
+    /// The stream, when it is one of several.
     flow: Option<Arc<Flow>>,
+    pulse: Arc<Pulse>,
     record: Option<Record>,
     is_over: bool,
 }
@@ -67,7 +70,9 @@ impl Outflow {
             false => (body, length),
         };
         let rest = Bytes::new();
-        Response::from_parts(head, Self { inner, left, rest, flow, record: Some(record), is_over: false })
+        let pulse = Arc::clone(record.pulse());
+        let record = Some(record);
+        Response::from_parts(head, Self { inner, left, rest, flow, pulse, record, is_over: false })
     }
 
     /// Counts a piece that goes out.
@@ -76,8 +81,9 @@ impl Outflow {
         if let Some(record) = &mut self.record {
             record.sent(size);
         }
-        if let Some(flow) = &self.flow {
-            flow.handed(size);
+        match &self.flow {
+            Some(flow) => flow.handed(size),
+            None => self.pulse.hand(size),
         }
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
@@ -162,8 +168,10 @@ impl http_body::Body for Outflow {
             }
             return self.send(piece);
         }
-        if let Some(flow) = &self.flow {
-            flow.ask();
+        match &self.flow {
+            Some(flow) => flow.ask(),
+            None if !self.pulse.has_room(context) => return Poll::Pending,
+            None => {}
         }
         match ready!(Pin::new(&mut self.inner).poll_frame(context)) {
             Some(Ok(frame)) => match frame.into_data() {

@@ -79,6 +79,11 @@ impl Record {
         self.id.to_str().unwrap_or_default()
     }
 
+    /// Returns what moves on the connection.
+    pub(super) fn pulse(&self) -> &Arc<Pulse> {
+        &self.pulse
+    }
+
     /// Notes the head of the answer.
     pub(super) fn answered(&mut self, response: &Response<Body>) {
         let after = self.began.elapsed();

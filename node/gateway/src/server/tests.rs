@@ -2,7 +2,9 @@
 
 mod bounds;
 mod ends;
+mod load;
 mod multiplexed;
+mod private;
 mod speech;
 
 use std::path::Path;

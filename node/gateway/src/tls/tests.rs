@@ -17,15 +17,15 @@ use tokio_rustls::{TlsConnector, client, server};
 use super::file::{Look, Watch};
 use super::*;
 
-pub(super) const NAME: &str = "gateway.example";
+pub(crate) const NAME: &str = "gateway.example";
 
 /// A certificate that signed itself.
-pub(super) struct Made {
-    pub(super) chain: String,
-    pub(super) key: String,
+pub(crate) struct Made {
+    pub(crate) chain: String,
+    pub(crate) key: String,
 }
 
-pub(super) fn made(change: impl FnOnce(&mut CertificateParams)) -> Made {
+pub(crate) fn made(change: impl FnOnce(&mut CertificateParams)) -> Made {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec![NAME.to_owned()]).unwrap();
     change(&mut params);
@@ -66,7 +66,7 @@ impl Files {
     }
 }
 
-pub(super) fn trusting(chain: &str) -> ClientConfig {
+pub(crate) fn trusting(chain: &str) -> ClientConfig {
     speaking(chain, rustls::ALL_VERSIONS)
 }
 

@@ -19,7 +19,8 @@ fn fresh() -> Response<Body> {
 #[tokio::test]
 #[ignore = "measures: cargo test -p pop-gateway --release a_thousand_slow_readers -- --ignored --nocapture"]
 async fn a_thousand_slow_readers_hold_little() {
-    let door = open(limits(), LogForm::Json, |_| async { fresh() }).await;
+    let limits = Limits { requests: 4096, requests_per_address: 2048, ..limits() };
+    let door = open(limits, LogForm::Json, |_| async { fresh() }).await;
     let before = resident();
     let mut clients = Vec::new();
     for _ in 0..1000 {

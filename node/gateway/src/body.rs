@@ -7,7 +7,7 @@
 
 mod budget;
 mod feed;
-mod span;
+pub(crate) mod span;
 
 use std::future::Future;
 use std::ops::Range;
@@ -22,18 +22,18 @@ use pop_dag::unixfs::{ExportError, FileReader};
 use pop_dag::{BlockSource, Buf, Cid};
 use pop_units::Bytes;
 
-pub(crate) use self::budget::Budget;
+pub(crate) use self::budget::{Budget, Room};
 use self::feed::Feed;
 use crate::refusal::Refusal;
 use crate::resolve;
 use crate::view::{Gap, View};
 
 /// What is read first: enough for the ranges that players ask for, and soon there.
-const FIRST: u64 = 64 << 10;
+pub(crate) const FIRST: u64 = 64 << 10;
 /// What is read at a time for a client that takes it.
-const MOST: u64 = 1 << 20;
+pub(crate) const MOST: u64 = 1 << 20;
 /// A client that takes longer for a batch is slow: nothing is read ahead for it, and it may lose what was.
-const SLOW: Duration = Duration::from_millis(100);
+pub(crate) const SLOW: Duration = Duration::from_millis(100);
 
 type Reading = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>;
 

@@ -52,7 +52,7 @@ pub(crate) async fn answer(
     headers.insert(header::CONTENT_DISPOSITION, Disposition::Attachment.named(&file));
     if !asked.is_head() {
         let writer = Writer::new(asked, found, &ask)?;
-        let (writer, first) = batch::next(&view, writer).await?;
+        let (writer, first) = batch::first(&view, writer).await?;
         *response.body_mut() = batch::body(view, writer, first);
     }
     Ok(response)

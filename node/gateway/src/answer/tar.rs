@@ -42,7 +42,7 @@ pub(crate) async fn answer(asked: &Asked, found: &Found, view: View) -> Result<R
     let file = asked.query.filename.clone().unwrap_or_else(|| format!("{root}.tar"));
     headers.insert(name::CONTENT_DISPOSITION, Disposition::Attachment.named(&file));
     if !asked.is_head() {
-        let (writer, first) = batch::next(&view, Writer::new(root)).await?;
+        let (writer, first) = batch::first(&view, Writer::new(root)).await?;
         *response.body_mut() = batch::body(view, writer, first);
     }
     Ok(response)

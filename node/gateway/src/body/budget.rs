@@ -18,6 +18,8 @@ const FRUGAL: u64 = 32 << 10;
 /// The bound on memory for what was read ahead.
 pub(crate) struct Budget {
     room: Arc<Semaphore>,
+    /// What bodies that keep their room leave to those that give it back.
+    reserve: u64,
     feeds: Mutex<Feeds>,
 }
 
@@ -49,7 +51,8 @@ impl AsRef<[u8]> for Roomed {
 impl Budget {
     pub(crate) fn new(size: Bytes) -> Self {
         let units = Bytes::new(size.get() / UNIT).as_usize().min(Semaphore::MAX_PERMITS);
-        Self { room: Arc::new(Semaphore::new(units)), feeds: Mutex::default() }
+        let room = Arc::new(Semaphore::new(units));
+        Self { room, reserve: size.get() / 4, feeds: Mutex::default() }
     }
 
     /// Lets stalled clients give back what is in a feed.
@@ -74,6 +77,19 @@ impl Budget {
             Some((room, len)) => (Some(room), len),
             None => (None, want.min(FRUGAL)),
         }
+    }
+
+    /// Is [`Self::share`] for bodies that keep their room until their client has taken what is in it.
+    pub(crate) fn share_for_good(&self, want: u64) -> (Option<Room>, u64) {
+        match self.has_spare(want) {
+            true => self.share(want),
+            false => (None, want.min(FRUGAL)),
+        }
+    }
+
+    /// Returns whether there is room for so much that nobody gives back.
+    pub(crate) fn has_spare(&self, bytes: u64) -> bool {
+        self.has_room(bytes.saturating_add(self.reserve))
     }
 
     /// Returns whether there is room for so much.
@@ -105,7 +121,7 @@ impl Budget {
 
 impl Room {
     /// Ties a piece to its part of the room: it comes back with the last slice of the piece.
-    pub(super) fn hold(&mut self, data: Buf) -> Buf {
+    pub(crate) fn hold(&mut self, data: Buf) -> Buf {
         let units = Bytes::new(Bytes::of(&data).get().div_ceil(UNIT)).as_usize();
         let Some(room) = self.0.split(units.min(self.0.num_permits())) else { return data };
         Buf::from_owner(Roomed { data, _room: room })

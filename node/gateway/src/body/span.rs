@@ -15,7 +15,7 @@ use crate::site::Site;
 use crate::view::Gap;
 
 /// What is read of a leaf at a time: it stays in the processor's cache until it is sent.
-const SEGMENT: u64 = 256 << 10;
+pub(crate) const SEGMENT: u64 = 256 << 10;
 
 /// Reads the bytes of a file in `range`, or as many of them from its start on as are here, but at least one.
 ///
@@ -23,7 +23,7 @@ const SEGMENT: u64 = 256 << 10;
 ///
 /// # Errors
 /// The first byte's block is missing or malformed.
-pub(super) fn read(
+pub(crate) fn read(
     blocks: &dyn BlockSource,
     site: &Site,
     cid: &Cid,

@@ -179,3 +179,34 @@ async fn a_worker_is_only_for_what_is_below_a_root() {
     fixture.get("/ipfs/{}", &worker).await.is(400);
     fixture.get("/ipfs/{}/hello.txt", &worker).await.is(200);
 }
+
+/// IPIP-0524: documents come in their own form, and nothing is converted.
+#[tokio::test]
+async fn documents_are_not_converted() {
+    let fixture = Fixture::open(DOCUMENT);
+    let document = fixture.at("document");
+    let data = fixture.data(&document).to_vec();
+    let etag = format!("\"{document}.dag-cbor\"");
+    let answer = fixture.get("/ipfs/{}/document?format=dag-cbor", &[]).await.is(200).body(&data);
+    answer.has(&[
+        ("content-type", "application/vnd.ipld.dag-cbor"),
+        ("etag", &etag),
+        ("cache-control", IMMUTABLE),
+        ("x-content-type-options", "nosniff"),
+    ]);
+    fixture
+        .get("/ipfs/{}/document?format=cbor", &[])
+        .await
+        .is(200)
+        .body(&data)
+        .has(&[("content-type", "application/cbor")]);
+    for format in ["dag-json", "json"] {
+        fixture.get(&format!("/ipfs/{{}}/document?format={format}"), &[]).await.is(406);
+    }
+    for format in ["dag-json", "dag-cbor"] {
+        fixture.get(&format!("/ipfs/{{}}?format={format}"), &[]).await.is(406);
+    }
+    fixture.get("/ipfs/{}/document/files/single", &[]).await.is(200).body(b"hello world\n");
+    fixture.get("/ipfs/{}/document/nothing", &[]).await.is(404);
+    fixture.get("/ipfs/{}/document/files", &[]).await.is(501);
+}

@@ -1,3 +1,4 @@
+use futures::FutureExt;
 use http_body_util::BodyExt;
 use pop_dag::unixfs::{Entry, Profile, Rules, add_file, directory, read_range};
 use pop_dag::{Block, Buf, Cid, Codec, Memory, Scope, What, car};
@@ -5,6 +6,7 @@ use pop_units::Bytes;
 use proptest::prelude::*;
 
 use crate::testing;
+use crate::testing::arriving::Arriving;
 
 /// Asks and returns status, body, how many frames it had and whether it ended well.
 async fn ask(memory: Memory, path: &str) -> (u16, Vec<u8>, usize, bool) {
@@ -106,6 +108,80 @@ async fn a_child_that_is_missing_breaks_the_body_off_after_what_is_here() {
         count += 1;
     }
     assert_eq!(count, 11, "the root and ten leaves");
+}
+
+#[tokio::test]
+async fn memory_for_clients_changes_no_byte() {
+    let mut memory = Memory::new();
+    // Leaves above and below what is read at a time.
+    let entries = [(3 << 20, 1_000_000), (1 << 20, 30_000), (200_000, 64 << 10), (10, 100)];
+    let entries = entries.iter().enumerate().map(|(n, (len, chunk))| {
+        let cid = add(&noise(*len), *chunk, &mut memory);
+        Entry { name: n.to_string(), cid, tsize: Bytes::ZERO }
+    });
+    let entries = entries.collect();
+    let root = *directory(entries, &Profile::default(), &mut memory).unwrap().0.cid();
+    let mut expected = Vec::new();
+    car::export(root, &Scope::all(), &memory, &mut expected).unwrap();
+    for in_flight in [0, 64 << 10, 300 << 10, 2 << 20, 32 << 20] {
+        let mut settings = testing::settings();
+        settings.limits.in_flight = Bytes::new(in_flight);
+        let site = testing::site_with(settings, memory.clone());
+        // The second time, leaves are known and read by parts.
+        for _ in 0..2 {
+            let (status, _, bytes) =
+                testing::get(&site, "GET", &format!("/ipfs/{root}?format=car"), &[]).await;
+            assert_eq!(status.as_u16(), 200);
+            assert!(bytes == expected, "with {in_flight} bytes in flight");
+        }
+        let spare = site.budget.has_spare(in_flight / 4 * 3);
+        assert!(spare, "all room has come back");
+    }
+}
+
+#[tokio::test]
+async fn blocks_go_out_as_they_come() {
+    let mut memory = Memory::new();
+    let content = noise(1_000_000);
+    let root = add(&content, 200_000, &mut memory);
+    let mut cids = Vec::new();
+    pop_dag::walk::run(root, &Scope::all(), &memory, &mut |cid: &Cid, _: &Buf| {
+        cids.push(*cid);
+        Ok(())
+    })
+    .unwrap();
+    let node = std::sync::Arc::new(Arriving::new(Memory::new()));
+    let mut settings = testing::settings();
+    settings.fetch_for = vec!["127.0.0.0/8".parse().unwrap()];
+    let site = std::sync::Arc::new(crate::site::Site::new(settings, node.clone()));
+    let path = format!("/ipfs/{root}?format=car");
+    let asking = tokio::spawn(async move { testing::ask(&site, "GET", &path, &[]).await });
+    while node.asked() == 0 {
+        tokio::task::yield_now().await;
+    }
+    node.arrive(&root, &memory);
+    let response = asking.await.unwrap();
+    assert_eq!(response.status().as_u16(), 200);
+    let mut body = response.into_body();
+    let (mut bytes, mut next) = (Vec::new(), 1);
+    // The head is there with the first block; each further one comes when the client has had those before.
+    while let Some(frame) =
+        body.frame().now_or_never().unwrap_or_else(|| Some(Ok(http_body::Frame::data(Buf::new()))))
+    {
+        let data = frame.unwrap().into_data().unwrap();
+        bytes.extend_from_slice(&data);
+        if data.is_empty() {
+            if let Some(cid) = cids.get(next) {
+                node.arrive(cid, &memory);
+                next += 1;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+    let mut expected = Vec::new();
+    car::export(root, &Scope::all(), &memory, &mut expected).unwrap();
+    assert!(bytes == expected);
+    assert_eq!(node.asked(), 1);
 }
 
 proptest! {

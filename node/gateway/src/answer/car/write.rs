@@ -5,11 +5,12 @@ use std::error::Error;
 use bytes::Bytes;
 use http::StatusCode;
 use pop_dag::walk::WalkError;
-use pop_dag::{BlockSource, CodecError, Walk, car};
+use pop_dag::{Cid, CodecError, Walk, car, is_leaf};
 
 use super::Ask;
-use crate::answer::batch::{Batch, Pieces};
+use crate::answer::batch::{Batch, Here, Pieces};
 use crate::asked::Asked;
+use crate::body::span::SEGMENT;
 use crate::refusal::Refusal;
 use crate::resolve::Found;
 use crate::view::Gap;
@@ -19,6 +20,15 @@ pub(super) struct Writer {
     walk: Walk,
     /// What the archive begins with, until it was written.
     header: Option<Bytes>,
+    /// What was begun and is not written yet.
+    rest: Option<Rest>,
+}
+
+/// The rest of a block whose start was written.
+struct Rest {
+    cid: Cid,
+    at: u64,
+    size: u64,
 }
 
 impl Writer {
@@ -28,28 +38,89 @@ impl Writer {
         let header = car::header(&[found.cid]);
         let header =
             header.map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-        Ok(Self { walk, header: Some(header) })
+        Ok(Self { walk, header: Some(header), rest: None })
+    }
+}
+
+impl Writer {
+    /// Writes the next block, or as much of it as there is room for; returns false when there is none.
+    fn block(&mut self, batch: &mut Batch, here: &Here<'_>) -> Result<bool, Gap> {
+        let Some(cid) = self.walk.want().copied() else { return Ok(false) };
+        // A leaf that was read whole once needs no more than its size to be passed, and is read by parts.
+        if is_leaf(&cid)
+            && let Some(size) = here.site.memory.checked(&cid)
+            && self.leaf(&cid, size, batch, here)?
+        {
+            return Ok(true);
+        }
+        // Where no room was given for whole blocks, few of them are in memory at once.
+        let turn = (!batch.holds()).then(|| here.site.memory.turn(&cid));
+        let data = here.blocks.block(&cid)?.ok_or(Gap::Missing(cid))?;
+        let repeat = self.walk.is_repeat();
+        self.walk.on_block(&data).map_err(|error| Gap::Failed(wrong(&error)))?;
+        let size = pop_units::Bytes::of(&data);
+        if is_leaf(&cid) {
+            here.site.memory.keep_checked(&cid, size.get());
+        }
+        if !repeat {
+            self.begin(&cid, size, batch);
+            let at = pop_units::Bytes::of(&data[..batch.push_start(&data)]).get();
+            self.rest = Some(Rest { cid, at, size: size.get() }).filter(|rest| rest.at < rest.size);
+        }
+        drop(turn);
+        batch.count();
+        Ok(true)
+    }
+
+    /// Writes the start of a leaf of a known size; returns false when the walk has to see it.
+    fn leaf(&mut self, cid: &Cid, size: u64, batch: &mut Batch, here: &Here<'_>) -> Result<bool, Gap> {
+        // Before anything is said of the block, it has to be here.
+        let mut rest = Rest { cid: *cid, at: 0, size };
+        let first = rest.part(batch.room(), here)?;
+        if self.walk.on_leaf_skipped().is_err() {
+            return Ok(false);
+        }
+        self.begin(cid, pop_units::Bytes::new(size), batch);
+        batch.push(first);
+        self.rest = Some(rest).filter(|rest| rest.at < rest.size);
+        batch.count();
+        Ok(true)
+    }
+
+    /// Writes what stands in front of a block. The header comes with the first: alone it would be taken for
+    /// something that can be sent already.
+    fn begin(&mut self, cid: &Cid, size: pop_units::Bytes, batch: &mut Batch) {
+        self.header.take().into_iter().for_each(|header| batch.push(header));
+        batch.push(car::section_head(cid, size));
+    }
+}
+
+impl Rest {
+    /// Reads the next part of the block, `most` bytes at most.
+    fn part(&mut self, most: usize, here: &Here<'_>) -> Result<Bytes, Gap> {
+        let most = u64::try_from(most).unwrap_or(u64::MAX).clamp(1, SEGMENT);
+        let end = self.size.min(self.at.saturating_add(most));
+        let part = here.blocks.part(&self.cid, self.at..end)?.ok_or(Gap::Missing(self.cid))?;
+        if pop_units::Bytes::of(&part).get() != end.saturating_sub(self.at) {
+            let said = format!("block {} is shorter than it was", self.cid);
+            return Err(Gap::Failed(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, said)));
+        }
+        self.at = end;
+        Ok(part)
     }
 }
 
 impl Pieces for Writer {
-    fn fill(&mut self, batch: &mut Batch, blocks: &dyn BlockSource) -> Result<(), Gap> {
+    fn fill(&mut self, batch: &mut Batch, here: &Here<'_>) -> Result<(), Gap> {
         while !batch.is_full() {
-            let Some(cid) = self.walk.want().copied() else {
+            if let Some(rest) = &mut self.rest {
+                batch.push(rest.part(batch.room(), here)?);
+                self.rest = self.rest.take().filter(|rest| rest.at < rest.size);
+            } else if !self.block(batch, here)? {
                 self.header.take().into_iter().for_each(|header| batch.push(header));
                 batch.end();
-                return Ok(());
-            };
-            let data = blocks.block(&cid)?.ok_or(Gap::Missing(cid))?;
-            let repeat = self.walk.is_repeat();
-            self.walk.on_block(&data).map_err(|error| Gap::Failed(wrong(&error)))?;
-            // Not before the first block is here: a header alone would be taken for what can be sent already.
-            self.header.take().into_iter().for_each(|header| batch.push(header));
-            if !repeat {
-                batch.push(car::section_head(&cid, pop_units::Bytes::of(&data)));
-                batch.push(data);
+                break;
             }
-            batch.count();
         }
         Ok(())
     }

@@ -41,7 +41,7 @@ pub(super) fn of(entry: &Entry) -> Bytes {
         head.set_cksum();
         out.extend_from_slice(head.as_bytes());
         out.extend_from_slice(records.as_bytes());
-        out.extend_from_slice(&end_of(records.len()));
+        out.extend_from_slice(&end_of(pop_units::Bytes::of(records.as_bytes()).get()));
     }
     let mut head = blank(kind, size);
     put(&mut head.as_old_mut().name, &path);
@@ -55,9 +55,10 @@ pub(super) fn of(entry: &Entry) -> Bytes {
 }
 
 /// Returns the zeros that fill a body of `len` bytes up.
-pub(super) fn end_of(len: usize) -> Bytes {
+pub(super) fn end_of(len: u64) -> Bytes {
     static ZEROS: [u8; UNIT] = [0; UNIT];
-    Bytes::from_static(&ZEROS[..(UNIT - len % UNIT) % UNIT])
+    let over = pop_units::Bytes::new(len % 512).as_usize();
+    Bytes::from_static(&ZEROS[..(UNIT - over) % UNIT])
 }
 
 /// Returns what stands at the end of an archive.

@@ -179,6 +179,23 @@ async fn large_files_come_in_batches_and_other_values_as_their_bytes() {
     assert!(unpack(&root, &bytes) == tree(&expected));
 }
 
+#[tokio::test]
+async fn memory_for_clients_changes_no_byte() {
+    let memory = &mut Memory::new();
+    let content = "0123456789abcde\n".repeat(50_001);
+    let rules = Rules::from(Profile { chunk: pop_units::Bytes::new(90_000), ..Profile::default() });
+    let large = add_file(&mut content.as_bytes(), &rules, memory, &mut |_| ()).unwrap().cid;
+    let root = dir(&[("large", large), ("leaf", leaf(&content, memory))], memory);
+    let (_, expected, _) = ask(&root, memory.clone()).await;
+    for in_flight in [0, 100 << 10, 1 << 20] {
+        let mut settings = testing::settings();
+        settings.limits.in_flight = pop_units::Bytes::new(in_flight);
+        let site = testing::site_with(settings, memory.clone());
+        let (_, _, bytes) = testing::get(&site, "GET", &format!("/ipfs/{root}?format=tar"), &[]).await;
+        assert!(bytes == expected, "with {in_flight} bytes in flight");
+    }
+}
+
 #[test]
 fn directories_without_end_are_cut_off() {
     let memory = &mut Memory::new();

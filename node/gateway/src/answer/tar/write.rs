@@ -1,20 +1,26 @@
 //! Writing an archive, batch by batch.
 
-use pop_dag::unixfs::FileReader;
-use pop_dag::{BlockSource, Cid};
+use pop_dag::Cid;
 use pop_units::Bytes;
 
 use super::header;
 use super::tour::{Tour, What};
-use crate::answer::batch::{Batch, Pieces};
-use crate::body::gap;
+use crate::answer::batch::{Batch, Here, Pieces};
+use crate::body::span;
 use crate::view::Gap;
 
 /// An archive under way.
 pub(super) struct Writer {
     tour: Tour,
-    /// The file that is being written, and how far.
-    file: Option<(Cid, Bytes)>,
+    file: Option<File>,
+}
+
+/// A file whose head was written.
+#[derive(Clone, Copy)]
+struct File {
+    cid: Cid,
+    at: u64,
+    size: u64,
 }
 
 impl Writer {
@@ -23,41 +29,41 @@ impl Writer {
     }
 
     /// Goes on with a file, as far as the batch has room.
-    fn copy(&mut self, cid: Cid, at: Bytes, batch: &mut Batch, blocks: &dyn BlockSource) -> Result<(), Gap> {
-        let mut reader = FileReader::open(&cid, blocks).map_err(gap)?;
-        reader.seek_to(at);
-        while batch.room() > 0 {
-            let piece = reader.piece(batch.room()).map_err(gap)?;
-            if piece.is_empty() {
-                self.file = None;
-                batch.push(header::end_of(reader.size().as_usize()));
-                return Ok(());
+    fn copy(&mut self, mut file: File, batch: &mut Batch, here: &Here<'_>) -> Result<(), Gap> {
+        if file.at < file.size {
+            let room = u64::try_from(batch.room()).unwrap_or(u64::MAX);
+            let range = file.at..file.size.min(file.at.saturating_add(room));
+            for piece in span::read(here.blocks, here.site, &file.cid, range, batch.holds())? {
+                file.at = file.at.saturating_add(Bytes::of(&piece).get());
+                batch.push(piece);
             }
-            batch.push(piece);
-            self.file = Some((cid, reader.position()));
+        }
+        self.file = Some(file).filter(|file| file.at < file.size);
+        if self.file.is_none() {
+            batch.push(header::end_of(file.size));
         }
         Ok(())
     }
 }
 
 impl Pieces for Writer {
-    fn fill(&mut self, batch: &mut Batch, blocks: &dyn BlockSource) -> Result<(), Gap> {
+    fn fill(&mut self, batch: &mut Batch, here: &Here<'_>) -> Result<(), Gap> {
         while !batch.is_full() {
-            if let Some((cid, at)) = self.file {
-                self.copy(cid, at, batch, blocks)?;
+            if let Some(file) = self.file {
+                self.copy(file, batch, here)?;
                 continue;
             }
-            let Some(entry) = self.tour.next(blocks)? else {
+            let Some(entry) = self.tour.next(here.blocks)? else {
                 batch.push(header::end());
                 batch.end();
-                return Ok(());
+                break;
             };
             batch.push(header::of(&entry));
             batch.count();
             match entry.what {
-                What::File(_) => self.file = Some((entry.cid, Bytes::ZERO)),
+                What::File(size) => self.file = Some(File { cid: entry.cid, at: 0, size: size.get() }),
                 What::Value(data) => {
-                    let end = header::end_of(data.len());
+                    let end = header::end_of(Bytes::of(&data).get());
                     batch.push(data);
                     batch.push(end);
                 }

@@ -20,8 +20,22 @@ fn fresh() -> Response<Body> {
 #[ignore = "measures: cargo test -p pop-gateway --release a_thousand_slow_readers -- --ignored --nocapture"]
 async fn a_thousand_slow_readers_hold_little() {
     let limits = Limits { requests: 4096, requests_per_address: 2048, ..limits() };
-    let door = open(limits, LogForm::Json, |_| async { fresh() }).await;
+    let door = open(limits, LogForm::Json, |request: Request<Body>| async move {
+        if request.uri().path() == "/small" { sized(10) } else { fresh() }
+    })
+    .await;
+    let start = resident();
+    let mut idle = Vec::new();
+    for _ in 0..1000 {
+        let mut client = door.connect().await;
+        client.send(&get("/small")).await;
+        client.answer().await;
+        idle.push(client);
+    }
     let before = resident();
+    println!("1000 clients at rest hold {} KiB each", (before - start) / 1000 / 1024);
+    drop(idle);
+    door.until("pop_gateway_connections", 0.0).await;
     let mut clients = Vec::new();
     for _ in 0..1000 {
         let mut client = door.connect().await;
@@ -35,7 +49,7 @@ async fn a_thousand_slow_readers_hold_little() {
         last = resident();
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    let held = resident() - before;
+    let held = resident() - start;
     println!("1000 clients that read nothing hold {} KiB each", held / 1000 / 1024);
     assert!(held < 96 * 1024 * 1024, "{held}");
     drop(clients);

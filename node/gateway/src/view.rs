@@ -6,6 +6,7 @@
 
 mod miss;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -272,6 +273,10 @@ impl BlockSource for Remembering<'_> {
             self.site.memory.keep_block(cid, block, removals);
         }
         Ok(block)
+    }
+
+    fn part(&self, cid: &Cid, range: Range<u64>) -> Result<Option<Buf>, SourceError> {
+        self.blocks.part(cid, range)
     }
 
     fn has(&self, cid: &Cid) -> Result<bool, SourceError> {

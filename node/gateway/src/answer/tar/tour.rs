@@ -1,6 +1,7 @@
 //! The entries of a tree, one after the other, and the paths that they have in an archive.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use http::StatusCode;
 use pop_dag::unixfs::{self, Attributes, EntryKind, MAX_TREE_DEPTH, Position, ResolveError};
@@ -249,5 +250,9 @@ impl BlockSource for Once<'_> {
         let data = self.blocks.block(cid)?;
         *self.last.borrow_mut() = data.clone().map(|data| (*cid, data));
         Ok(data)
+    }
+
+    fn part(&self, cid: &Cid, range: Range<u64>) -> Result<Option<Buf>, SourceError> {
+        self.blocks.part(cid, range)
     }
 }

@@ -4,8 +4,10 @@
 //! place for uploads. The control API is no part of what it gets.
 
 mod intake;
+mod retrieval;
 mod settings;
 mod stock;
+mod terms;
 mod usage;
 
 use std::net::SocketAddr;
@@ -13,6 +15,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use libp2p::Multiaddr;
+use libp2p::multiaddr::Protocol;
 use pop_gateway::{Bound, Content, ServeError};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -46,7 +50,7 @@ impl Gateway {
     ) -> Result<Option<Self>, ServeError> {
         let Some(settings) = settings::of(&node.config, repo) else { return Ok(None) };
         let listen = settings.listen;
-        let stock = Arc::new(Stock::new(node.clone()));
+        let stock = Arc::new(Stock::new(node.clone(), addresses(node).await));
         let content: Arc<dyn Content> = stock.clone();
         let bound = Bound::bind(settings, content).await?;
         let address = bound.address().map_err(|source| ServeError::Listen { address: listen, source })?;
@@ -74,12 +78,27 @@ impl Gateway {
 /// Answers, and counts what was sent, until the stop and the last answer; `_ended` is told by being dropped.
 async fn run(bound: Bound, stock: Arc<Stock>, stop: CancellationToken, _ended: DropGuard) -> &'static str {
     let answered = CancellationToken::new();
-    let (store, pool) = stock.parts();
-    let counted = stock.usage.write_down(store, pool, answered.clone());
+    let node = stock.node();
+    let counted = stock.usage.write_down(node.store.clone(), node.pool.clone(), answered.clone());
     let answering = async {
         bound.run(stop).await;
+        stock.retrievals.finish().await;
         answered.cancel();
     };
     tokio::join!(answering, counted);
     "gateway"
+}
+
+/// Returns where peers reach this node, with its peer id.
+async fn addresses(node: &Node) -> Vec<String> {
+    let listeners = match node.config.announce.is_empty() {
+        true => node.net.listeners().await.unwrap_or_default(),
+        false => node.config.announce.clone(),
+    };
+    let me = Protocol::P2p(node.net.local_peer_id());
+    let named = |address: Multiaddr| match address.iter().last() {
+        Some(Protocol::P2p(_)) => address,
+        Some(_) | None => address.with(me.clone()),
+    };
+    listeners.into_iter().map(|address| named(address).to_string()).collect()
 }

@@ -220,6 +220,14 @@ impl Staging {
         self.inner.read(cid, false, |key, entry| entry.refs > 0 || self.staged.holds(key))
     }
 
+    /// Is [`Self::get`], and compares the checksum: for what leaves the node before it is committed.
+    ///
+    /// # Errors
+    /// The disk refuses, or the block is damaged, in any byte.
+    pub fn get_checked(&self, cid: &Cid) -> Result<Option<Buf>, Error> {
+        self.inner.read(cid, true, |key, entry| entry.refs > 0 || self.staged.holds(key))
+    }
+
     /// Returns true when [`Self::get`] would return the block.
     ///
     /// # Errors

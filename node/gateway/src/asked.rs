@@ -111,6 +111,22 @@ impl Asked {
         self.target.face == Face::Subdomain
     }
 
+    /// Returns whether the answer reaches everything below the path: an archive of it does.
+    pub(crate) fn is_whole(&self) -> bool {
+        let is_part = matches!(self.query.dag_scope.as_deref(), Some("block" | "entity"))
+            || self.query.entity_bytes.is_some();
+        match self.format {
+            Format::Car(_) => !is_part,
+            Format::Tar => true,
+            Format::Natural
+            | Format::Raw
+            | Format::DagJson
+            | Format::DagCbor
+            | Format::Json
+            | Format::Cbor => false,
+        }
+    }
+
     /// Returns the first value of a header, when it is text.
     pub(crate) fn header(&self, name: &http::HeaderName) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())

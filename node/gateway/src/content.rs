@@ -47,6 +47,9 @@ pub struct Wanted {
     pub root: Cid,
     /// The path below it.
     pub path: Vec<String>,
+    /// Whether everything below the path is wanted. If not, it is what is read to show it: a whole file, the entries
+    /// of a directory, and its index page.
+    pub whole: bool,
     /// Who asks.
     pub from: IpAddr,
 }

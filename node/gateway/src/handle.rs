@@ -183,7 +183,12 @@ async fn refresh_lists(site: &Arc<Site>, now: Instant) {
 }
 
 fn view(site: &Arc<Site>, asked: &Asked, may_fetch: bool) -> View {
-    let wanted = Wanted { root: asked.target.root, path: asked.target.segments.clone(), from: asked.from };
+    let wanted = Wanted {
+        root: asked.target.root,
+        path: asked.target.segments.clone(),
+        whole: asked.is_whole(),
+        from: asked.from,
+    };
     let is_for = site.settings.fetch_for.iter().any(|net| net.contains(&asked.from));
     View::new(Arc::clone(site), wanted, may_fetch && is_for)
 }

@@ -252,6 +252,7 @@ async fn network(node: &Node, params: &GetParams, progress: &Reporter) -> Result
     let request = FetchRequest {
         root: params.cid.cid,
         path: params.cid.path.clone(),
+        what: pop_dag::What::All,
         max_price,
         max_spend: params.max_spend,
         peers: params.peer.iter().map(|text| super::peers::parse_address(text)).collect::<Result<_>>()?,

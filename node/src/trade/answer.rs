@@ -126,7 +126,7 @@ pub(super) fn on_offer(shared: &Shared, peer: PeerId, signed: SignedOffer) {
     let reply = match checked {
         Ok(_) => Reply::Offer(Box::new(signed)),
         Err(Unfit::NotAsked) => return,
-        Err(unfit) => Reply::Unfit(peer, unfit),
+        Err(unfit) => Reply::unfit(peer, unfit, signed),
     };
     if let Some(waiting) = tables.waiting.get(&id) {
         // A full queue holds more offers than anybody will look at.
@@ -190,7 +190,7 @@ async fn offer(shared: &Shared, query: &Query) -> Option<SignedOffer> {
 }
 
 /// Returns the payload bytes in scope if they are all here. Blocks; reads no leaf.
-fn measure(store: &Store, root: &Cid, scope: &Scope) -> Option<Bytes> {
+pub(super) fn measure(store: &Store, root: &Cid, scope: &Scope) -> Option<Bytes> {
     let known = store.brief(root).ok().flatten();
     if let Some(known) = known.filter(|known| known.complete && *scope == Scope::all()) {
         return Some(known.size);

@@ -9,7 +9,7 @@ use libp2p::{Multiaddr, PeerId};
 use pop_dag::{Cid, Scope};
 use pop_exchange::offer::{Auction, Bid, Strategy, Unfit, check};
 use pop_units::PricePerByte;
-use pop_wire::offer::SignedOffer;
+use pop_wire::offer::{Offer, SignedOffer};
 use pop_wire::query::{Query, VERSION};
 use pop_wire::{RequestId, limit, query_topic};
 use tokio::sync::mpsc;
@@ -17,6 +17,7 @@ use tokio::time::sleep_until;
 
 use super::answer::ask;
 use super::error::{FetchError, told};
+use super::quote::Quote;
 use super::shared::{Reply, Shared, unix_seconds};
 
 /// How long one round of gossip is given: dials across the world included.
@@ -52,6 +53,8 @@ pub(super) struct Asking {
     /// An offer was taken since the last round.
     is_stale: bool,
     unfit: Option<Unfit>,
+    /// The cheapest offer above what is paid.
+    dear: Option<Box<Offer>>,
 }
 
 impl Drop for Asking {
@@ -79,6 +82,7 @@ impl Asking {
             silent: 0,
             is_stale: false,
             unfit: None,
+            dear: None,
         }
     }
 
@@ -95,6 +99,11 @@ impl Asking {
     /// Returns why the last unfit offer was left.
     pub(super) const fn unfit(&self) -> Option<&Unfit> {
         self.unfit.as_ref()
+    }
+
+    /// Returns the cheapest offer above what is paid.
+    pub(super) fn take_dear(&mut self) -> Option<Box<Offer>> {
+        self.dear.take()
     }
 
     /// Returns the next offer to try; `None` when nobody is left. Cancel safe.
@@ -154,8 +163,11 @@ impl Asking {
                 // One too many changes nothing.
                 self.auction.on_offer(*signed, Instant::now());
             }
-            Reply::Unfit(peer, unfit) => {
+            Reply::Unfit(peer, unfit, dear) => {
                 tracing::debug!(%peer, %unfit, "offer left");
+                if let Some(dear) = dear {
+                    self.dear = Some(Quote::cheaper(self.dear.take(), dear));
+                }
                 self.unfit = Some(unfit);
             }
             Reply::AllAnswered => self.auction.on_complete(),
@@ -177,7 +189,7 @@ impl Asking {
             opened.map_err(|e| FetchError::TimedOut(e.to_string()))?;
             tables.waiting.insert(query.req_id, self.sender.clone());
         }
-        let bytes = query.to_gossip().map_err(|e| FetchError::Refused { why: e.to_string() })?;
+        let bytes = query.to_gossip().map_err(|e| FetchError::Refused { why: e.to_string(), quote: None })?;
         for region in &self.shared.policy.regions {
             let topic = query_topic(region);
             self.heard_by.extend(self.shared.net.subscribers(&topic).await?);
@@ -240,7 +252,7 @@ async fn ask_address(shared: &Shared, address: Multiaddr, query: &Query) -> Opti
     match ask(shared, peer, query).await {
         Ok(Some(signed)) => match check(&signed, &peer, query, unix_seconds()) {
             Ok(()) => Some(Reply::Offer(Box::new(signed))),
-            Err(unfit) => Some(Reply::Unfit(peer, unfit)),
+            Err(unfit) => Some(Reply::unfit(peer, unfit, signed)),
         },
         Ok(None) => None,
         Err(error) => {

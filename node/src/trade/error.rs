@@ -6,6 +6,7 @@ use pop_rpc::{Error, ErrorCode};
 use pop_units::AttoFil;
 
 use super::purse::PurseError;
+use super::quote::Quote;
 use crate::fault;
 
 /// Why a retrieval failed.
@@ -29,6 +30,8 @@ pub enum FetchError {
     Refused {
         /// In words.
         why: String,
+        /// What it would cost, where that is what is in the way.
+        quote: Option<Box<Quote>>,
     },
     /// Every provider sent something else than the content.
     #[error("{peer} sent bad data")]

@@ -4,15 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libp2p::{Multiaddr, PeerId};
-use pop_dag::{Block, Cid, Scope, Walk, What, unixfs};
+use pop_dag::{Cid, Scope, What};
 use pop_exchange::deal::Fault;
 use pop_exchange::deal::client::Terms;
 use pop_exchange::offer::Strategy;
 use pop_rpc::Reporter;
-use pop_store::{Ref, RefKey, Room, Staging, Store};
+use pop_store::{Room, Staging};
 use pop_units::{AttoFil, Bytes, PricePerByte};
-use pop_wallet::Lanehold;
-use pop_wire::offer::SignedOffer;
+use pop_wire::offer::{Offer, SignedOffer};
 use pop_wire::transfer::{Grant, Refusal};
 use pop_wire::{DealId, TRANSFER};
 use tokio::time::timeout;
@@ -20,12 +19,11 @@ use tokio::time::timeout;
 use super::ask::{Asking, Question};
 use super::buy::{Bought, Purchase, buy};
 use super::error::{DealError, FetchError, told};
-use super::shared::{Shared, Turn, unix_seconds};
-use crate::content::archive::names;
+use super::lane::Lane;
+use super::quote::Quote;
+use super::shared::{Shared, Turn};
+use super::staged::{Held, keep, resume, stage, staging_name};
 use crate::net::Stream;
-
-/// Bytes of a staging's name; a longer path is named by its hash.
-const NAME: usize = 160;
 
 /// What one call spends at most unless it says otherwise. The size in an offer is only a claim, and money for all
 /// of it is deposited before the first byte comes.
@@ -45,6 +43,8 @@ pub struct FetchRequest {
     pub root: Cid,
     /// The path below it.
     pub path: Vec<String>,
+    /// How much of what the path leads to.
+    pub what: What,
     /// The most to pay for a byte.
     pub max_price: PricePerByte,
     /// The most to pay in all; 10 FIL if it is not said.
@@ -55,6 +55,15 @@ pub struct FetchRequest {
     pub strategy: Strategy,
     /// How long to look for an offer. A transfer lasts as long as blocks come.
     pub timeout: Duration,
+}
+
+/// Who uses content while it comes. Its calls must not block.
+pub trait Follower: Send + Sync {
+    /// Hears where blocks come to. Those that are there are verified; they stay readable after the end as well.
+    fn on_staging(&self, staging: &Staging);
+
+    /// Hears of each step forward, and how many bytes of what is wanted are here.
+    fn on_step(&self, held: Bytes);
 }
 
 /// What was retrieved.
@@ -82,16 +91,21 @@ pub(super) async fn fetch(
     shared: &Arc<Shared>,
     request: FetchRequest,
     progress: Reporter,
+    follower: Option<Arc<dyn Follower>>,
 ) -> Result<Fetched, FetchError> {
     let name = staging_name(&request);
     let turn = timeout(request.timeout, shared.turn(&name)).await;
     let turn = turn.map_err(|_| FetchError::TimedOut("the same content is being retrieved".into()))?;
     let (store, root) = (shared.store.clone(), request.root);
     let staging = shared.pool.run(move || stage(&store, &name, root)).await??;
+    if let Some(follower) = &follower {
+        follower.on_staging(&staging);
+    }
     let job = Job {
         shared,
         progress,
-        scope: Scope { path: request.path.clone(), what: What::All },
+        follower,
+        scope: Scope { path: request.path.clone(), what: request.what },
         request,
         staging,
         bought: Bought::default(),
@@ -101,61 +115,18 @@ pub(super) async fn fetch(
         routing: Duration::ZERO,
         transfer: Duration::ZERO,
         last: None,
+        dear: None,
         no_room: 0,
         _turn: turn,
     };
     job.run().await
 }
 
-fn staging_name(request: &FetchRequest) -> String {
-    let path = request.path.join("/");
-    let name = format!("fetch:{}/{path}", request.root);
-    match name.len() <= NAME && request.path.iter().all(|segment| !segment.contains('/')) {
-        true => name,
-        false => {
-            let bytes: Vec<u8> = request.path.iter().flat_map(|s| s.bytes().chain([0])).collect();
-            let hash = Block::of(pop_dag::Codec::Raw, bytes.into());
-            format!("fetch:{}#{}", request.root, hash.cid())
-        }
-    }
-}
-
-/// Opens the staging; its root makes what is in it survive a restart. Blocks.
-pub(super) fn stage(store: &Store, name: &str, root: Cid) -> Result<Staging, pop_store::Error> {
-    let staging = store.stage(name)?;
-    if staging.roots()? != [root] {
-        staging.set_roots(&[root])?;
-    }
-    Ok(staging)
-}
-
-/// How far a traversal gets with what is here.
-pub(super) struct Held {
-    pub(super) walk: Walk,
-    pub(super) blocks: u64,
-    pub(super) bytes: Bytes,
-}
-
-/// Follows the traversal over what is here, and takes hold of it. Blocks.
-pub(super) fn resume(staging: &Staging, root: Cid, scope: &Scope) -> Result<Held, FetchError> {
-    let no_path = |e| FetchError::NoPath(Box::new(e));
-    let mut held = Held { walk: Walk::new(root, scope).map_err(no_path)?, blocks: 0, bytes: Bytes::ZERO };
-    while let Some(cid) = held.walk.want().copied() {
-        let Some(data) = staging.get(&cid)? else { break };
-        // Checked again: a block that rotted on the disk is bought again rather than kept.
-        let Ok(block) = Block::verified(cid, data) else { break };
-        staging.put(&block)?;
-        held.walk.on_block(block.data()).map_err(no_path)?;
-        held.blocks = held.blocks.saturating_add(1);
-        held.bytes = held.bytes.saturating_add(block.size());
-    }
-    Ok(held)
-}
-
 struct Job<'a> {
     shared: &'a Arc<Shared>,
     request: FetchRequest,
     progress: Reporter,
+    follower: Option<Arc<dyn Follower>>,
     scope: Scope,
     staging: Staging,
     /// The sum of all deals.
@@ -168,6 +139,8 @@ struct Job<'a> {
     transfer: Duration,
     /// Why the last offer failed.
     last: Option<(PeerId, DealError)>,
+    /// The cheapest offer that costs more than may be spent.
+    dear: Option<Box<Offer>>,
     /// Offers that there was no room for.
     no_room: u32,
     _turn: Turn,
@@ -207,8 +180,9 @@ impl Job<'_> {
             self.routing = self.routing.saturating_add(begun.elapsed());
             self.offers = asking.offers();
             let Some(signed) = taken else {
-                return Err(self.verdict(asking));
+                return Err(self.verdict(asking).await);
             };
+            self.step(self.held);
             // What came is verified and staged: only after a failure is it worth looking at again.
             if let Some(target) = self.attempt(signed, held).await {
                 return self.commit(Some(target)).await;
@@ -216,8 +190,14 @@ impl Job<'_> {
             let is_full = matches!(&self.last, Some((_, DealError::Store(error))) if error.is_full());
             self.no_room = self.no_room.saturating_add(u32::from(is_full));
             if self.no_room >= NO_ROOM {
-                return Err(self.verdict(asking));
+                return Err(self.verdict(asking).await);
             }
+        }
+    }
+
+    fn step(&self, held: Bytes) {
+        if let Some(follower) = &self.follower {
+            follower.on_step(held);
         }
     }
 
@@ -236,6 +216,7 @@ impl Job<'_> {
         let (staging, root, scope) = (self.staging.clone(), self.request.root, self.scope.clone());
         let held = self.shared.pool.run(move || resume(&staging, root, &scope)).await??;
         self.held = held.bytes;
+        self.step(self.held);
         Ok(held)
     }
 
@@ -243,6 +224,7 @@ impl Job<'_> {
     async fn attempt(&mut self, signed: SignedOffer, held: Held) -> Option<Cid> {
         let begun = Instant::now();
         let provider = signed.offer.provider;
+        let offer = Box::new(signed.offer.clone());
         let (bought, result) = match self.deal(signed, held).await {
             Ok(done) => done,
             Err(error) => (Bought::default(), Err(error)),
@@ -260,6 +242,9 @@ impl Job<'_> {
         if let Err(error) = result {
             tracing::debug!(%provider, error = %told(&error), "offer failed");
             self.progress.note("transfer", format!("{provider}: {error}"));
+            if matches!(error, DealError::TooDear { .. }) {
+                self.dear = Some(Quote::cheaper(self.dear.take(), offer));
+            }
             self.last = Some((provider, error));
             return None;
         }
@@ -288,6 +273,7 @@ impl Job<'_> {
             (Some(payee), false) => Some(Lane::hold(shared, *payee, deal, cost).await?),
             (None, _) | (Some(_), true) => None,
         };
+        self.step(held.bytes);
         if begun.elapsed() > PROBED {
             stream = open(shared, offer.provider).await?;
         }
@@ -315,6 +301,7 @@ impl Job<'_> {
         let mut told = |staged: Bytes| {
             let done = before.saturating_add(staged).get();
             self.progress.report("transfer", done, Some(total.max(done)));
+            self.step(Bytes::new(done));
         };
         Ok(buy(shared, stream, purchase, &mut told).await)
     }
@@ -359,16 +346,24 @@ impl Job<'_> {
     }
 
     /// Says why nothing came of it: the last deal's reason before an offer's, an offer's before silence.
-    fn verdict(&mut self, asking: &Asking) -> FetchError {
+    async fn verdict(&mut self, asking: &mut Asking) -> FetchError {
+        let dear = match (self.dear.take(), asking.take_dear()) {
+            (Some(one), Some(other)) => Some(Quote::cheaper(Some(one), other)),
+            (one, other) => one.or(other),
+        };
         let Some((peer, error)) = self.last.take() else {
             return match asking.unfit() {
-                Some(unfit) => FetchError::Refused { why: unfit.to_string() },
+                Some(unfit) => {
+                    FetchError::Refused { why: unfit.to_string(), quote: Quote::of(self.shared, dear).await }
+                }
                 None => FetchError::NotFound { asked: asking.asked() },
             };
         };
         match error {
             DealError::Peer(fault) => of_fault(peer, fault),
-            DealError::TooDear { .. } => FetchError::Refused { why: error.to_string() },
+            DealError::TooDear { .. } => {
+                FetchError::Refused { why: error.to_string(), quote: Quote::of(self.shared, dear).await }
+            }
             DealError::Unreachable(_) => FetchError::Broken { peer, fault: Box::new(Fault::Closed) },
             DealError::Store(error) => FetchError::Store(error),
             DealError::Purse(error) => FetchError::Purse(error),
@@ -390,56 +385,8 @@ fn of_fault(peer: PeerId, fault: Fault) -> FetchError {
         | Fault::Cancelled { .. }
         | Fault::Silence { .. } => FetchError::Broken { peer, fault: Box::new(fault) },
         Fault::Refused { .. } | Fault::Budget { .. } | Fault::Price => {
-            FetchError::Refused { why: fault.to_string() }
+            FetchError::Refused { why: fault.to_string(), quote: None }
         }
         _ => FetchError::BadData { peer, fault: Box::new(fault) },
-    }
-}
-
-/// Makes what came permanent. Blocks.
-fn keep(staging: Staging, request: &FetchRequest, target: Option<Cid>) -> Result<(), pop_store::Error> {
-    let complete = request.path.is_empty();
-    let keys = match target {
-        Some(cid) if !complete => {
-            let size = stated_size(&staging, request, cid).unwrap_or(staging.bytes());
-            vec![RefKey::new(request.path.join("/"), cid, size)]
-        }
-        Some(_) | None => names(&request.root, &staging),
-    };
-    let found = Ref { keys, complete, last_used: unix_seconds(), ..Ref::new(request.root) };
-    staging.commit(found)
-}
-
-/// Returns the size that its directory states for what the path leads to.
-fn stated_size(staging: &Staging, request: &FetchRequest, target: Cid) -> Option<Bytes> {
-    let (mut at, mut size) = (request.root, None);
-    for name in &request.path {
-        let entry = unixfs::lookup(&at, name, staging).ok()??;
-        (at, size) = (entry.cid, Some(entry.tsize));
-    }
-    size.filter(|_| at == target)
-}
-
-/// A lane that is given back when the deal is over, however it ends.
-struct Lane<'a> {
-    shared: &'a Shared,
-    hold: Lanehold,
-}
-
-impl<'a> Lane<'a> {
-    async fn hold(
-        shared: &'a Shared,
-        payee: pop_keys::Address,
-        deal: DealId,
-        need: AttoFil,
-    ) -> Result<Self, DealError> {
-        let hold = shared.purse.hold(&payee, deal, need).await?;
-        Ok(Self { shared, hold })
-    }
-}
-
-impl Drop for Lane<'_> {
-    fn drop(&mut self) {
-        self.shared.purse.release(&self.hold);
     }
 }

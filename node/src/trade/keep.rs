@@ -19,9 +19,9 @@ use tokio::time::{sleep, timeout};
 use super::buy::{Bought, Purchase, buy};
 use super::dispatch::{own_proof, patience};
 use super::error::told;
-use super::fetch::{resume, stage};
 use super::link::{ANSWER, Duplex, Reader, Writer, link};
 use super::shared::{Shared, unix_seconds};
+use super::staged::{resume, stage};
 use crate::content::archive::names;
 
 /// How long a request waits for its turn; half of what the asker grants besides the bytes.

@@ -10,10 +10,13 @@ mod dispatch;
 mod error;
 mod fetch;
 mod keep;
+mod lane;
 mod link;
 mod purse;
+mod quote;
 mod serve;
 mod shared;
+mod staged;
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +25,7 @@ use std::time::Duration;
 
 use libp2p::PeerId;
 use libp2p::identity::Keypair;
-use pop_dag::Cid;
+use pop_dag::{Cid, Scope};
 pub use pop_exchange::offer::Strategy;
 use pop_rpc::Reporter;
 use pop_store::Store;
@@ -34,8 +37,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::dispatch::{Cached, DispatchOptions};
 pub use self::error::{DispatchError, FetchError};
-pub use self::fetch::{FetchRequest, Fetched};
+pub use self::fetch::{FetchRequest, Fetched, Follower};
 pub use self::purse::PurseError;
+pub use self::quote::Quote;
 
 use self::answer::Gossip;
 use self::purse::WalletPurse;
@@ -106,7 +110,24 @@ impl Trade {
     /// # Errors
     /// Nobody has it, nobody gives it on these terms, or this node cannot take it.
     pub async fn fetch(&self, request: FetchRequest, progress: Reporter) -> Result<Fetched, FetchError> {
-        fetch::fetch(&self.shared, request, progress).await
+        fetch::fetch(&self.shared, request, progress, None).await
+    }
+
+    /// As [`Self::fetch`], for somebody who uses the content while it comes.
+    ///
+    /// # Errors
+    /// As [`Self::fetch`].
+    pub async fn fetch_followed(
+        &self,
+        request: FetchRequest,
+        follower: Arc<dyn Follower>,
+    ) -> Result<Fetched, FetchError> {
+        fetch::fetch(&self.shared, request, Reporter::mute(), Some(follower)).await
+    }
+
+    /// Returns the payload bytes of everything below a root if it is all here. Blocks; reads no leaf.
+    pub(crate) fn measure(&self, root: &Cid) -> Option<Bytes> {
+        answer::measure(&self.shared.store, root, &Scope::all())
     }
 
     /// Asks peers to keep copies; fewer than asked for are no error. A dropped call revokes what it

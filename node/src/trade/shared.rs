@@ -15,7 +15,7 @@ use pop_keys::Address;
 use pop_store::Store;
 use pop_units::{AttoFil, Bytes, PricePerByte};
 use pop_wire::RequestId;
-use pop_wire::offer::SignedOffer;
+use pop_wire::offer::{Offer, SignedOffer};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -59,10 +59,18 @@ pub(super) struct Policy {
 pub(super) enum Reply {
     /// An offer that fits.
     Offer(Box<SignedOffer>),
-    /// An offer that does not, and of whom.
-    Unfit(PeerId, Unfit),
+    /// An offer that does not, and of whom; with the promise itself if only its price is in the way.
+    Unfit(PeerId, Unfit, Option<Box<Offer>>),
     /// Everybody who was asked by name has answered.
     AllAnswered,
+}
+
+impl Reply {
+    /// An offer that does not fit. Its price is worth telling only if its provider has signed it.
+    pub(super) fn unfit(peer: PeerId, unfit: Unfit, signed: SignedOffer) -> Self {
+        let is_dear = matches!(unfit, Unfit::TooDear { .. }) && signed.verify().is_ok();
+        Self::Unfit(peer, unfit, is_dear.then(|| Box::new(signed.offer)))
+    }
 }
 
 /// See the module.

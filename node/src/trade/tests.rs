@@ -290,6 +290,7 @@ impl Node {
         let mut request = FetchRequest {
             root,
             path: Vec::new(),
+            what: pop_dag::What::All,
             max_price: PricePerByte::per_gib(AttoFil::from_fil(1)),
             max_spend: None,
             peers: Vec::new(),

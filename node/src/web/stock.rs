@@ -6,30 +6,41 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use pop_dag::Cid;
 use pop_gateway::{Blocks, Content, Intake, Miss, Offer, Order, Retrieval, UploadError, Wanted};
-use pop_store::Store;
 use pop_units::Bytes;
 
 use super::intake::Intakes;
+use super::retrieval::Retrievals;
+use super::terms::Terms;
 use super::usage::Usage;
+use crate::config::SellChoice;
 use crate::node::Node;
-use crate::pool::Pool;
 
 /// See the module.
 pub(super) struct Stock {
     node: Node,
+    /// Where peers reach this node.
+    addresses: Vec<String>,
     pub(super) usage: Usage,
     pub(super) intakes: Intakes,
+    pub(super) retrievals: Arc<Retrievals>,
 }
 
 impl Stock {
-    pub(super) fn new(node: Node) -> Self {
+    pub(super) fn new(node: Node, addresses: Vec<String>) -> Self {
+        let (trade, store, pool) = (node.trade.clone(), node.store.clone(), node.pool.clone());
+        let retrievals = Arc::new(Retrievals::new(trade, store, pool, Terms::of(&node.config)));
         let intakes = Intakes::new(&node);
-        Self { node, usage: Usage::default(), intakes }
+        Self { node, addresses, usage: Usage::default(), intakes, retrievals }
     }
 
-    /// Returns where uses are counted, and who does such work.
-    pub(super) fn parts(&self) -> (Store, Pool) {
-        (self.node.store.clone(), self.node.pool.clone())
+    pub(super) fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Returns the size of what is sold under a root: of all of it, or of its block if not all of it is here.
+    /// Blocks.
+    fn size(&self, root: &Cid) -> Option<Bytes> {
+        self.node.trade.measure(root).or_else(|| self.node.store.size(root).ok().flatten())
     }
 }
 
@@ -43,12 +54,26 @@ impl Content for Stock {
         self.node.store.removals()
     }
 
-    async fn retrieve(&self, _wanted: Wanted) -> Result<Retrieval, Miss> {
-        Err(Miss::Local)
+    async fn retrieve(&self, wanted: Wanted) -> Result<Retrieval, Miss> {
+        self.retrievals.begin(wanted)
     }
 
-    fn price(&self, _root: &Cid) -> Option<Offer> {
-        None
+    fn price(&self, root: &Cid) -> Option<Offer> {
+        let price = self.node.config.price;
+        if self.node.config.gateway_sell == SellChoice::Free || price.is_free() {
+            return None;
+        }
+        let size = self.size(root)?;
+        Some(Offer {
+            root: *root,
+            size,
+            price,
+            cost: price.cost_of(size).ok()?,
+            providers: self.addresses.clone(),
+            payee: self.node.money.wallet.default_address().ok().map(|payee| payee.to_string()),
+            chain: Some(self.node.money.chain.id().to_string()),
+            expires: None,
+        })
     }
 
     fn served(&self, root: &Cid, size: Bytes, to: IpAddr) {

@@ -93,13 +93,13 @@ async fn an_offer_on_another_chain_or_above_the_price_is_refused_with_the_reason
         request.max_price = PricePerByte::FREE;
     });
     let error = error.await.unwrap_err();
-    assert!(matches!(&error, FetchError::Refused { why } if why.contains("is above")), "{error}");
+    assert!(matches!(&error, FetchError::Refused { why, .. } if why.contains("is above")), "{error}");
     let error = buyer.fetch(root, |request| {
         named(request);
         request.max_spend = Some(AttoFil::ZERO);
     });
     let error = error.await.unwrap_err();
-    assert!(matches!(&error, FetchError::Refused { why } if why.contains("may be spent")), "{error}");
+    assert!(matches!(&error, FetchError::Refused { why, .. } if why.contains("may be spent")), "{error}");
     let poor = Node::start(Setup { funds: AttoFil::ZERO, ..Setup::default() });
     let error = poor.fetch(root, named).await.unwrap_err();
     assert!(matches!(error, FetchError::Purse(PurseError::Funds { .. })), "{error}");
@@ -246,7 +246,10 @@ async fn money_is_deposited_only_for_who_is_there_and_not_without_bound() {
         (request.peers, request.max_price) = (vec![named.clone()], dear);
     };
     let error = buyer.fetch(root, ask).await.unwrap_err();
-    assert!(matches!(&error, FetchError::Refused { why } if why.contains("without --max-spend")), "{error}");
+    assert!(
+        matches!(&error, FetchError::Refused { why, .. } if why.contains("without --max-spend")),
+        "{error}"
+    );
     assert_eq!(bank.holds(), 0);
     let more = |request: &mut FetchRequest| {
         ask(request);

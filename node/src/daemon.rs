@@ -26,9 +26,9 @@ use crate::net::{self, NetConfig, NetEvent, NetHandle};
 use crate::node::{Node, Parts};
 use crate::pool::Pool;
 use crate::repo::{Repo, RepoLock};
-use crate::rpc_server::{self, Listen, Serving};
+use crate::rpc_server::{self, Browsers, Listen, Serving};
 use crate::trade::{self, Trade};
-use crate::web::Gateway;
+use crate::web::{self, Gateway};
 
 /// How long running paid deals may take to finish when nobody says otherwise.
 pub(crate) const DRAIN: Duration = Duration::from_secs(30);
@@ -83,6 +83,10 @@ pub struct Ready {
     pub chain_id: String,
     /// The URL of its gateway.
     pub gateway: Option<String>,
+    /// Where it is watched.
+    pub admin: Option<std::net::SocketAddr>,
+    /// Where pages in browsers reach its control API.
+    pub pages: Option<std::net::SocketAddr>,
 }
 
 /// Runs the daemon until a signal or `pop off` ends it.
@@ -212,6 +216,7 @@ impl Running {
             Some(address) => Some((address, repo.token("rpc.token")?)),
             None => None,
         };
+        let browsers = browsers(&config, &repo)?;
         let node = Node::new(Parts {
             config,
             store,
@@ -229,13 +234,14 @@ impl Running {
         tasks.spawn(collect(node.clone(), workers.clone()).instrument(tracing::info_span!("collector")));
         let gateway = Gateway::start(&node, repo.path(), calls.clone(), &mut tasks).await?;
         let url = gateway.as_ref().map(|gateway| node.gateway.get_or_init(|| gateway.url()).clone());
-        let listen = Listen { socket: repo.socket(), tcp: rpc_tcp };
+        let admin = web::watch(&node, gateway.as_ref(), calls.clone(), workers.clone(), &mut tasks).await?;
+        let listen = Listen { socket: repo.socket(), tcp: rpc_tcp, browsers };
         let serving = rpc_server::serve(listen, pop_rpc::module(node.clone()), calls.clone()).await?;
         repo.announce_api(&serving.endpoint().to_string())?;
-        let ready = Ready { peer_id, listeners, socket: repo.socket(), chain_id, gateway: url };
+        let ready = Ready { peer_id, listeners, socket: repo.socket(), chain_id, gateway: url, admin, pages: serving.pages() };
         tracing::info!(
             peer = %ready.peer_id, chain = %ready.chain_id, repo = %repo.path().display(),
-            gateway = ready.gateway, "ready",
+            gateway = ready.gateway, admin = ready.admin.map(tracing::field::display), "ready",
         );
         Ok(Self { repo, _lock: lock, node, serving, gateway, tasks, calls, workers, network, ready })
     }
@@ -267,6 +273,13 @@ impl Running {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// Returns where pages in browsers reach the control API, where the settings ask for that.
+fn browsers(config: &Config, repo: &Repo) -> Result<Option<Browsers>, DaemonError> {
+    let Some(listen) = config.rpc_browser_listen else { return Ok(None) };
+    let (origins, names) = (config.rpc_origins.clone(), config.domains.clone());
+    Ok(Some(Browsers { listen, origins, names, token: repo.token("rpc.token")? }))
 }
 
 /// Returns the size of segments: small stores have smaller ones, so that room comes back in useful portions.

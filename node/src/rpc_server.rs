@@ -1,8 +1,10 @@
-//! The doors of the control API: a unix socket for this user, and loopback TCP with a token where it is asked for.
+//! The doors of the control API: a unix socket for this user, loopback TCP with a token where it is asked for, and one
+//! for pages in browsers.
 //!
-//! Both speak JSON-RPC 2.0 by HTTP POST and by WebSocket on the same socket. Every connection is counted, bounded and
+//! The first two speak JSON-RPC 2.0 by HTTP POST and by WebSocket on the same socket. Every connection is counted, bounded and
 //! ended when the daemon stops. What the methods do is none of this module's business.
 
+mod browser;
 mod door;
 mod notify;
 
@@ -18,7 +20,10 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use door::{Door, Token};
+pub use browser::Browsers;
+
+use browser::Rules;
+use door::{Door, Pages, Token};
 
 /// How long calls may go on after the stop before their connections are cut.
 const GRACE: Duration = Duration::from_secs(5);
@@ -30,6 +35,8 @@ pub struct Listen {
     pub socket: PathBuf,
     /// A TCP address as well, and the token that it wants.
     pub tcp: Option<(SocketAddr, String)>,
+    /// An address for pages in browsers as well.
+    pub browsers: Option<Browsers>,
 }
 
 /// Why a door cannot be opened.
@@ -70,6 +77,7 @@ pub enum ServeError {
 pub struct Serving {
     socket: PathBuf,
     tcp: Option<SocketAddr>,
+    pages: Option<SocketAddr>,
     task: JoinHandle<()>,
 }
 
@@ -82,6 +90,11 @@ impl Serving {
     /// Returns the TCP address, with its port.
     pub fn tcp(&self) -> Option<SocketAddr> {
         self.tcp
+    }
+
+    /// Returns the address for pages in browsers, with its port.
+    pub fn pages(&self) -> Option<SocketAddr> {
+        self.pages
     }
 
     /// Waits until every connection has ended; the stop must have been asked for.
@@ -109,9 +122,14 @@ pub async fn serve(
             (Some(listener), Some(bound), Some(Token::new(token)))
         }
     };
+    let pages = match listen.browsers {
+        None => None,
+        Some(browsers) => Some(bind_pages(&browsers).await?),
+    };
+    let page_address = pages.as_ref().map(|(_, address)| *address);
     let door = Door::new(methods.into(), stop, token);
-    let task = tokio::spawn(door.run(unix, tcp));
-    Ok(Serving { socket: listen.socket, tcp: address, task })
+    let task = tokio::spawn(door.run(unix, tcp, pages.map(|(pages, _)| pages)));
+    Ok(Serving { socket: listen.socket, tcp: address, pages: page_address, task })
 }
 
 fn bind_unix(socket: &Path) -> Result<UnixListener, ServeError> {
@@ -148,6 +166,14 @@ async fn bind_tcp(address: SocketAddr) -> Result<TcpListener, ServeError> {
         return Err(ServeError::NotLoopback(address));
     }
     TcpListener::bind(address).await.map_err(|source| ServeError::Tcp { address, source })
+}
+
+async fn bind_pages(browsers: &Browsers) -> Result<(Pages, SocketAddr), ServeError> {
+    let address = browsers.listen;
+    let fail = |source| ServeError::Tcp { address, source };
+    let listener = TcpListener::bind(address).await.map_err(fail)?;
+    let at = listener.local_addr().map_err(fail)?;
+    Ok((Pages { listener, rules: Rules::new(browsers, at) }, at))
 }
 
 #[cfg(test)]

@@ -9,21 +9,25 @@ mod settings;
 mod stock;
 mod terms;
 mod usage;
+mod watch;
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
-use pop_gateway::{Bound, Content, ServeError};
+use pop_gateway::admin::Admin;
+use pop_gateway::{Bound, Content, Figures, ServeError};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument;
 
 use self::intake::Intakes;
+use self::retrieval::Retrievals;
 use self::stock::Stock;
+use self::watch::Watch;
 use crate::node::Node;
 
 /// The least that requests under way get at the end, so that short ones are not cut.
@@ -35,6 +39,8 @@ pub(crate) struct Gateway {
     ended: CancellationToken,
     task: AbortHandle,
     intakes: Intakes,
+    retrievals: Arc<Retrievals>,
+    figures: Figures,
 }
 
 impl Gateway {
@@ -55,9 +61,10 @@ impl Gateway {
         let bound = Bound::bind(settings, content).await?;
         let address = bound.address().map_err(|source| ServeError::Listen { address: listen, source })?;
         let (ended, intakes) = (CancellationToken::new(), stock.intakes.clone());
+        let (retrievals, figures) = (Arc::clone(&stock.retrievals), bound.figures());
         let run = run(bound, stock, stop, ended.clone().drop_guard());
         let task = tasks.spawn(run.instrument(tracing::info_span!("gateway")));
-        Ok(Some(Self { address, ended, task, intakes }))
+        Ok(Some(Self { address, ended, task, intakes, retrievals, figures }))
     }
 
     /// Returns where it answers plain HTTP.
@@ -73,6 +80,35 @@ impl Gateway {
         }
         self.intakes.close().await;
     }
+}
+
+/// Opens the listener for those who watch the node, where the settings ask for one. It answers until `stop`, and
+/// says from `stopping` on that the node is not ready.
+///
+/// # Errors
+/// The address cannot be listened on.
+pub(crate) async fn watch(
+    node: &Node,
+    gateway: Option<&Gateway>,
+    stopping: CancellationToken,
+    stop: CancellationToken,
+    tasks: &mut JoinSet<&'static str>,
+) -> Result<Option<SocketAddr>, ServeError> {
+    let Some(address) = node.config.admin_listen else { return Ok(None) };
+    let retrievals = gateway.map(|gateway| Arc::clone(&gateway.retrievals));
+    let watch = Arc::new(Watch::new(node.clone(), retrievals, stopping, Instant::now()));
+    let figures = gateway.map(|gateway| gateway.figures.clone());
+    let admin = Admin::bind(address, watch.clone(), figures).await?;
+    let bound = admin.address().map_err(|source| ServeError::Listen { address, source })?;
+    let task = async move {
+        tokio::select! {
+            () = admin.run(stop) => {}
+            () = watch.run() => {}
+        }
+        "admin listener"
+    };
+    tasks.spawn(task.instrument(tracing::info_span!("admin")));
+    Ok(Some(bound))
 }
 
 /// Answers, and counts what was sent, until the stop and the last answer; `_ended` is told by being dropped.

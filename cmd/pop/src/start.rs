@@ -156,6 +156,8 @@ fn greeting(ready: &Ready) -> String {
         ("control", ready.socket.display().to_string()),
     ];
     rows.extend(ready.gateway.iter().map(|url| ("gateway", url.clone())));
+    rows.extend(ready.admin.iter().map(|address| ("admin", format!("http://{address}"))));
+    rows.extend(ready.pages.iter().map(|address| ("pages", format!("ws://{address}"))));
     output::fields(&rows)
 }
 

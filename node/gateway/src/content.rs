@@ -27,6 +27,11 @@ pub trait Content: Send + Sync + 'static {
     /// The policy is against it, or nobody has it on terms that the policy allows.
     async fn retrieve(&self, wanted: Wanted) -> Result<Retrieval, Miss>;
 
+    /// Returns whether anything costs over HTTP. Cheap and without waiting.
+    fn sells(&self) -> bool {
+        true
+    }
+
     /// Returns what the content below `root` costs here; `None` when it is free over HTTP. Blocks.
     fn price(&self, root: &Cid) -> Option<Offer>;
 

@@ -211,7 +211,7 @@ fn check_found(site: &Site, asked: &Asked, found: &Found) -> Result<(), Refusal>
 
 /// Refuses content that is sold to whoever asks from elsewhere; the owner's own programs read it.
 async fn charge(site: &Arc<Site>, asked: &Asked, found: &Found) -> Result<(), Refusal> {
-    if asked.from.is_loopback() {
+    if asked.from.is_loopback() || !site.content.sells() {
         return Ok(());
     }
     let broken =

@@ -22,6 +22,7 @@ use tower::{Service, service_fn};
 use tracing::{debug, warn};
 
 use super::GRACE;
+use super::browser::Rules;
 use super::notify::Notifications;
 
 /// Largest request: names and paths, never content.
@@ -30,6 +31,10 @@ const MAX_REQUEST: u32 = 1 << 20;
 pub(super) const MAX_ANSWER: u32 = 128 << 20;
 /// Open connections; a shell loop of clients stays far below it.
 const MAX_CONNECTIONS: usize = 128;
+/// Open connections of pages; they have places of their own, so that no page keeps the owner's shell out.
+const MAX_PAGES: usize = 32;
+/// How long a page may take to show that it is let in. After that its connection is a WebSocket, or closed.
+const HANDSHAKE: std::time::Duration = std::time::Duration::from_secs(10);
 /// Long operations that one connection may watch.
 const MAX_SUBSCRIPTIONS: u32 = 32;
 /// Calls in one batch.
@@ -48,14 +53,17 @@ impl Token {
         Self(secret.into())
     }
 
-    /// Compares in a time that does not tell how much was right.
-    fn fits(&self, header: Option<&HeaderValue>) -> bool {
+    /// Returns whether a header shows it.
+    pub(super) fn fits(&self, header: Option<&HeaderValue>) -> bool {
         let shown =
             header.and_then(|value| value.to_str().ok()).and_then(|value| value.strip_prefix("Bearer "));
+        shown.is_some_and(|shown| self.is(shown.trim()))
+    }
+
+    /// Compares in a time that does not tell how much was right.
+    pub(super) fn is(&self, shown: &str) -> bool {
         // An empty secret would be known to everybody.
-        shown.is_some_and(|shown| {
-            !self.0.is_empty() && shown.trim().as_bytes().ct_eq(self.0.as_bytes()).into()
-        })
+        !self.0.is_empty() && shown.as_bytes().ct_eq(self.0.as_bytes()).into()
     }
 }
 
@@ -64,60 +72,63 @@ type Layered = TowerServiceBuilder<
     tower::layer::util::Identity,
 >;
 
-/// Both doors and the connections that came through them.
+/// A door for pages: its listener, and what it asks of those who come.
+pub(super) struct Pages {
+    pub(super) listener: TcpListener,
+    pub(super) rules: Rules,
+}
+
+/// The doors and the connections that came through them.
 pub(super) struct Door {
     methods: Methods,
     builder: Layered,
+    /// Counts connections of pages apart.
+    page_builder: Layered,
     token: Option<Token>,
     stop: CancellationToken,
     stopping: StopHandle,
     handle: ServerHandle,
     connections: JoinSet<Result<(), BoxError>>,
+    handshakes: JoinSet<Result<(), BoxError>>,
     sessions: TaskTracker,
 }
 
 impl Door {
     pub(super) fn new(methods: Methods, stop: CancellationToken, token: Option<Token>) -> Self {
-        let config = ServerConfig::builder()
-            .max_request_body_size(MAX_REQUEST)
-            .max_response_body_size(MAX_ANSWER)
-            .max_connections(u32::try_from(MAX_CONNECTIONS).unwrap_or(u32::MAX))
-            .max_subscriptions_per_connection(MAX_SUBSCRIPTIONS)
-            .set_batch_request_config(BatchRequestConfig::Limit(MAX_BATCH))
-            .set_message_buffer_capacity(WAITING_MESSAGES)
-            .build();
-        let builder = jsonrpsee::server::ServerBuilder::with_config(config)
-            .set_rpc_middleware(RpcServiceBuilder::new().layer(Notifications))
-            .to_service_builder();
         let (stopping, handle) = stop_channel();
         Self {
             methods,
-            builder,
+            builder: builder(MAX_CONNECTIONS),
+            page_builder: builder(MAX_PAGES),
             token,
             stop,
             stopping,
             handle,
             connections: JoinSet::new(),
+            handshakes: JoinSet::new(),
             sessions: TaskTracker::new(),
         }
     }
 
     /// Accepts until the stop, then lets connections end.
-    pub(super) async fn run(mut self, unix: UnixListener, tcp: Option<TcpListener>) {
+    pub(super) async fn run(mut self, unix: UnixListener, tcp: Option<TcpListener>, pages: Option<Pages>) {
         loop {
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => break,
                 Some(ended) = self.connections.join_next() => on_ended(ended),
+                Some(ended) = self.handshakes.join_next() => on_ended(ended),
                 accepted = unix.accept() => self.on_unix(accepted.map(|(stream, _)| stream)).await,
                 accepted = accept_tcp(tcp.as_ref()) => self.on_tcp(accepted).await,
+                (accepted, rules) = accept_page(pages.as_ref()) => self.on_page(accepted, rules).await,
             }
         }
         // Without listeners nobody new can connect while the others finish.
-        drop((unix, tcp));
+        drop((unix, tcp, pages));
         let _ = self.handle.stop();
         self.sessions.close();
         let ended = async {
+            self.handshakes.abort_all();
             while let Some(ended) = self.connections.join_next().await {
                 on_ended(ended);
             }
@@ -146,6 +157,13 @@ impl Door {
             // There is no TCP door without a token.
             (Ok(_), None) => {}
             (Err(error), _) => self.on_failed(&error).await,
+        }
+    }
+
+    async fn on_page(&mut self, accepted: io::Result<TcpStream>, rules: &Rules) {
+        match accepted.and_then(|stream| Ok((stream.local_addr()?, stream))) {
+            Ok((at, stream)) => self.spawn_page(stream, rules.at(at)),
+            Err(error) => self.on_failed(&error).await,
         }
     }
 
@@ -181,6 +199,54 @@ impl Door {
         // Spawned as it is: inside an async block the compiler cannot prove the future's error general enough.
         self.connections.spawn(serve_with_graceful_shutdown(stream, service, stopping.shutdown()));
     }
+
+    fn spawn_page(&mut self, stream: TcpStream, rules: Rules) {
+        if self.handshakes.len() >= MAX_PAGES {
+            warn!(max = MAX_PAGES, "connection of a page refused: too many at once");
+            return;
+        }
+        let inner = self.page_builder.clone().build(self.methods.clone(), self.stopping.clone());
+        let sessions = self.sessions.clone();
+        let service = service_fn(move |mut request: http::Request<Incoming>| {
+            let mut inner = inner.clone();
+            let admitted = rules.admit(&mut request);
+            if admitted.is_ok() {
+                sessions.spawn(inner.on_session_closed());
+            }
+            async move {
+                let admitted = match admitted {
+                    Ok(admitted) => admitted,
+                    Err(refusal) => return Ok(*refusal),
+                };
+                let mut response = inner.call(request).await.map_err(io::Error::other)?;
+                admitted.answer(&mut response);
+                Ok::<_, io::Error>(response)
+            }
+        });
+        let serve = serve_with_graceful_shutdown(stream, service, self.stopping.clone().shutdown());
+        // Once it is a WebSocket, the connection leaves this task; until then it has little time.
+        self.handshakes.spawn(async move {
+            match tokio::time::timeout(HANDSHAKE, serve).await {
+                Ok(ended) => ended,
+                Err(late) => Err(late.into()),
+            }
+        });
+    }
+}
+
+/// Makes what serves so many connections at once.
+fn builder(connections: usize) -> Layered {
+    let config = ServerConfig::builder()
+        .max_request_body_size(MAX_REQUEST)
+        .max_response_body_size(MAX_ANSWER)
+        .max_connections(u32::try_from(connections).unwrap_or(u32::MAX))
+        .max_subscriptions_per_connection(MAX_SUBSCRIPTIONS)
+        .set_batch_request_config(BatchRequestConfig::Limit(MAX_BATCH))
+        .set_message_buffer_capacity(WAITING_MESSAGES)
+        .build();
+    jsonrpsee::server::ServerBuilder::with_config(config)
+        .set_rpc_middleware(RpcServiceBuilder::new().layer(Notifications))
+        .to_service_builder()
 }
 
 fn on_ended(ended: Result<Result<(), BoxError>, JoinError>) {
@@ -194,6 +260,13 @@ fn on_ended(ended: Result<Result<(), BoxError>, JoinError>) {
 async fn accept_tcp(listener: Option<&TcpListener>) -> io::Result<TcpStream> {
     match listener {
         Some(listener) => listener.accept().await.map(|(stream, _)| stream),
+        None => std::future::pending().await,
+    }
+}
+
+async fn accept_page(pages: Option<&Pages>) -> (io::Result<TcpStream>, &Rules) {
+    match pages {
+        Some(Pages { listener, rules }) => (listener.accept().await.map(|(stream, _)| stream), rules),
         None => std::future::pending().await,
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
+mod browser;
 mod watch;
 
 use super::*;
@@ -36,6 +37,12 @@ impl Fixture {
         let listen = Listen {
             socket: dir.path().join("api.sock"),
             tcp: Some(("127.0.0.1:0".parse().unwrap(), SECRET.to_owned())),
+            browsers: Some(Browsers {
+                listen: "127.0.0.1:0".parse().unwrap(),
+                origins: vec!["https://console.example".to_owned()],
+                names: vec!["pop.example".to_owned()],
+                token: SECRET.to_owned(),
+            }),
         };
         let stop = CancellationToken::new();
         let serving = serve(listen, module, stop.clone()).await.unwrap();
@@ -190,7 +197,7 @@ async fn calls_that_run_are_answered_after_the_stop() {
 async fn an_address_that_others_reach_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let listen =
-        Listen { socket: dir.path().join("s"), tcp: Some(("0.0.0.0:0".parse().unwrap(), SECRET.to_owned())) };
+        Listen { socket: dir.path().join("s"), tcp: Some(("0.0.0.0:0".parse().unwrap(), SECRET.to_owned())), browsers: None };
     let refused = serve(listen, RpcModule::new(()), CancellationToken::new()).await.unwrap_err();
     assert!(matches!(refused, ServeError::NotLoopback(_)));
 }
@@ -201,7 +208,7 @@ async fn a_directory_open_to_others_is_refused() {
     let open = dir.path().join("open");
     std::fs::create_dir(&open).unwrap();
     std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o777)).unwrap();
-    let listen = Listen { socket: open.join("s"), tcp: None };
+    let listen = Listen { socket: open.join("s"), tcp: None, browsers: None };
     let refused = serve(listen, RpcModule::new(()), CancellationToken::new()).await.unwrap_err();
     assert!(matches!(refused, ServeError::Shared { .. }));
 }

@@ -62,8 +62,9 @@ pub trait Follower: Send + Sync {
     /// Hears where blocks come to. Those that are there are verified; they stay readable after the end as well.
     fn on_staging(&self, staging: &Staging);
 
-    /// Hears of each step forward, and how many bytes of what is wanted are here.
-    fn on_step(&self, held: Bytes);
+    /// Hears of each step forward: how many bytes of what is wanted are here, and of how many by the word of the
+    /// offer that brings them.
+    fn on_step(&self, held: Bytes, all: Option<Bytes>);
 }
 
 /// What was retrieved.
@@ -182,7 +183,7 @@ impl Job<'_> {
             let Some(signed) = taken else {
                 return Err(self.verdict(asking).await);
             };
-            self.step(self.held);
+            self.step(self.held, None);
             // What came is verified and staged: only after a failure is it worth looking at again.
             if let Some(target) = self.attempt(signed, held).await {
                 return self.commit(Some(target)).await;
@@ -195,9 +196,9 @@ impl Job<'_> {
         }
     }
 
-    fn step(&self, held: Bytes) {
+    fn step(&self, held: Bytes, all: Option<Bytes>) {
         if let Some(follower) = &self.follower {
-            follower.on_step(held);
+            follower.on_step(held, all);
         }
     }
 
@@ -216,7 +217,7 @@ impl Job<'_> {
         let (staging, root, scope) = (self.staging.clone(), self.request.root, self.scope.clone());
         let held = self.shared.pool.run(move || resume(&staging, root, &scope)).await??;
         self.held = held.bytes;
-        self.step(self.held);
+        self.step(self.held, None);
         Ok(held)
     }
 
@@ -273,7 +274,7 @@ impl Job<'_> {
             (Some(payee), false) => Some(Lane::hold(shared, *payee, deal, cost).await?),
             (None, _) | (Some(_), true) => None,
         };
-        self.step(held.bytes);
+        self.step(held.bytes, None);
         if begun.elapsed() > PROBED {
             stream = open(shared, offer.provider).await?;
         }
@@ -301,7 +302,7 @@ impl Job<'_> {
         let mut told = |staged: Bytes| {
             let done = before.saturating_add(staged).get();
             self.progress.report("transfer", done, Some(total.max(done)));
-            self.step(Bytes::new(done));
+            self.step(Bytes::new(done), Some(Bytes::new(total)));
         };
         Ok(buy(shared, stream, purchase, &mut told).await)
     }

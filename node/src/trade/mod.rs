@@ -166,6 +166,11 @@ impl Trade {
         self.shared.tables().debts.total()
     }
 
+    /// Returns how many deals are being served.
+    pub fn serving(&self) -> u64 {
+        u64::try_from(shared::DEALS.saturating_sub(self.shared.deals.available_permits())).unwrap_or(u64::MAX)
+    }
+
     /// Begins nothing new and lets what runs finish, for at most `limit`. Cancel safe.
     pub async fn drain(&self, limit: Duration) {
         self.shared.draining.cancel();

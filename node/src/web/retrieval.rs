@@ -2,16 +2,19 @@
 //!
 //! A retrieval begins with the first request that misses content, and those that come for the same join it. When the
 //! last of them leaves, it ends; what it has verified and paid for stays staged, and the next one goes on from there.
+//! When everything has come by then, it still pays for it and keeps it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
-use pop_dag::unixfs::{self, EntryKind};
+use pop_dag::unixfs::{self, EntryKind, ResolveError};
 use pop_dag::{BlockSource, Buf, Cid, SourceError, What};
 use pop_gateway::{Arrival, Blocks, Miss, Retrieval, Wanted};
 use pop_store::{Held, Staging, Store};
 use pop_units::{AttoFil, Bytes};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -22,6 +25,10 @@ use crate::trade::{FetchRequest, Follower, Trade};
 
 /// Retrievals at once. Each may keep a batch of blocks in memory and a deal open.
 const AT_ONCE: usize = 64;
+/// How long the end of a retrieval waits for the last step to be told: a reader may be faster than the report.
+const SETTLING: Duration = Duration::from_millis(250);
+/// How long a retrieval that has everything may take to pay for it and to keep it.
+const CLOSING: Duration = Duration::from_secs(30);
 /// What a directory is shown by, if it is there.
 const INDEX: &str = "index.html";
 
@@ -42,6 +49,26 @@ impl Key {
                 false => !other.whole && other.path == self.path,
             }
     }
+
+    fn child(&self, name: &str) -> Self {
+        let mut child = self.clone();
+        child.path.push(name.to_owned());
+        child
+    }
+
+    fn parent(&self) -> Option<Self> {
+        let mut parent = self.clone();
+        parent.path.pop().map(|_| parent)
+    }
+}
+
+/// What one retrieval works with.
+struct Way {
+    key: Key,
+    blocks: Arc<Arriving>,
+    steps: Arc<watch::Sender<Arrival>>,
+    /// Everybody who waited has left.
+    left: CancellationToken,
 }
 
 /// What carries retrievals out.
@@ -114,44 +141,70 @@ impl Retrievals {
         let (all, coming, left) = (Arc::clone(self), Arc::clone(&blocks), cancel.clone());
         let task = async move {
             let _place = place;
-            let steps = Arc::new(steps);
-            let work = all.run(&key, &coming, &steps);
-            let ended = left.run_until_cancelled(work).await.unwrap_or(Err(Miss::Stopped));
-            tracing::debug!(path = key.path.join("/"), ?ended, "ended");
-            steps.send_modify(|arrival| arrival.ended = Some(ended));
+            let way = Way { key, blocks: coming, steps: Arc::new(steps), left };
+            let ended = all.go(&way).await;
+            tracing::debug!(path = way.key.path.join("/"), ?ended, "ended");
+            way.steps.send_modify(|arrival| arrival.ended = Some(ended));
         };
         self.tasks.spawn(task.instrument(span));
         Arc::new(Flight { blocks, arrival, _cancel: cancel.drop_guard() })
     }
 
-    async fn run(
-        &self,
-        key: &Key,
-        blocks: &Arc<Arriving>,
-        steps: &Arc<watch::Sender<Arrival>>,
-    ) -> Result<(), Miss> {
-        let (store, root) = (self.store.clone(), key.root);
+    /// Retrieves while somebody waits.
+    async fn go(&self, way: &Way) -> Result<(), Miss> {
+        let mut work = std::pin::pin!(self.run(way));
+        tokio::select! {
+            ended = &mut work => return ended,
+            () = way.left.cancelled() => {}
+        }
+        if self.stop.is_cancelled() {
+            return Err(Miss::Stopped);
+        }
+        tokio::select! {
+            ended = &mut work => return ended,
+            () = way.blocks.is_all_here(SETTLING) => {}
+        }
+        match way.blocks.has_all() {
+            true => tokio::time::timeout(CLOSING, work).await.unwrap_or(Err(Miss::Stopped)),
+            false => Err(Miss::Stopped),
+        }
+    }
+
+    async fn run(&self, way: &Way) -> Result<(), Miss> {
+        let (store, key) = (self.store.clone(), &way.key);
+        let root = key.root;
         let held = self.pool.run(move || store.hold(&root)).await.map_err(|_| Miss::Stopped)?;
         // Set once: this is the only one that does.
-        let _ = blocks.held.set(held);
+        let _ = way.blocks.held.set(held);
         let what = if key.whole { What::All } else { What::Entity };
-        let spent = self.fetch(key, what, AttoFil::ZERO, (blocks, steps)).await?;
-        if !key.whole && self.has_index(key, blocks).await? {
-            let mut index = key.clone();
-            index.path.push(INDEX.to_owned());
-            self.fetch(&index, What::Entity, spent, (blocks, steps)).await?;
+        let spent = match self.fetch(way, key, what, AttoFil::ZERO).await {
+            Err(none @ Miss::NotFound { .. }) => return Err(self.explain(way, none).await),
+            fetched => fetched?,
+        };
+        if !key.whole && !way.left.is_cancelled() && self.has_index(way).await? {
+            self.fetch(way, &key.child(INDEX), What::Entity, spent).await?;
         }
         Ok(())
     }
 
+    /// Finds out whether a path that nobody offers exists: who has the directory and not the entry offers nothing.
+    async fn explain(&self, way: &Way, none: Miss) -> Miss {
+        let Some(parent) = way.key.parent() else { return none };
+        if self.fetch(way, &parent, What::Entity, AttoFil::ZERO).await.is_err() {
+            return none;
+        }
+        let (key, blocks) = (way.key.clone(), Arc::clone(&way.blocks));
+        let looked = self.pool.run(move || unixfs::resolve(&key.root, &key.path, &*blocks));
+        match looked.await {
+            Ok(Err(error @ (ResolveError::NotFound { .. } | ResolveError::NotADirectory { .. }))) => {
+                Miss::NoPath { why: error.to_string() }
+            }
+            Ok(Ok(_) | Err(_)) | Err(_) => none,
+        }
+    }
+
     /// Retrieves one part, after so much was spent; returns what has been spent now.
-    async fn fetch(
-        &self,
-        key: &Key,
-        what: What,
-        spent: AttoFil,
-        (blocks, steps): (&Arc<Arriving>, &Arc<watch::Sender<Arrival>>),
-    ) -> Result<AttoFil, Miss> {
+    async fn fetch(&self, way: &Way, key: &Key, what: What, spent: AttoFil) -> Result<AttoFil, Miss> {
         let request = FetchRequest {
             root: key.root,
             path: key.path.clone(),
@@ -162,22 +215,28 @@ impl Retrievals {
             strategy: self.terms.strategy,
             timeout: self.terms.timeout,
         };
-        let before = steps.borrow().bytes;
-        let follower = Steps { blocks: Arc::clone(blocks), steps: Arc::clone(steps), before };
-        let fetched = self.trade.fetch_followed(request, Arc::new(follower)).await;
+        let before = way.steps.borrow().bytes;
+        let (blocks, steps) = (Arc::clone(&way.blocks), Arc::clone(&way.steps));
+        blocks.all_here.store(false, Ordering::Release);
+        let fetched = self.trade.fetch_followed(request, Arc::new(Steps { blocks, steps, before })).await;
         let fetched = fetched.map_err(|error| miss(error, self.terms.timeout))?;
         spent.checked_add(fetched.spent).map_err(|_| Miss::Refused { why: "the sum is too large".to_owned() })
     }
 
     /// Returns whether the path leads to a directory that is shown by its index page.
-    async fn has_index(&self, key: &Key, blocks: &Arc<Arriving>) -> Result<bool, Miss> {
-        let (key, blocks) = (key.clone(), Arc::clone(blocks));
+    async fn has_index(&self, way: &Way) -> Result<bool, Miss> {
+        let (key, blocks) = (way.key.clone(), Arc::clone(&way.blocks));
         let looked = self.pool.run(move || {
             let found = unixfs::resolve(&key.root, &key.path, &*blocks).ok()?;
             let is_directory = found.kind == EntryKind::Directory;
             is_directory.then(|| unixfs::lookup(&found.cid, INDEX, &*blocks).ok().flatten()).flatten()
         });
         Ok(looked.await.map_err(|_| Miss::Stopped)?.is_some())
+    }
+
+    /// Returns how many run.
+    pub(super) fn running(&self) -> u64 {
+        u64::try_from(self.tasks.len()).unwrap_or(u64::MAX)
     }
 
     /// Ends what runs, and waits until it has ended.
@@ -208,11 +267,39 @@ struct Arriving {
     stagings: Mutex<Vec<Staging>>,
     /// Keeps what was retrieved from being evicted while it is read.
     held: OnceLock<Held>,
+    /// Whether the part that is retrieved has come whole.
+    all_here: AtomicBool,
+    moved: Notify,
 }
 
 impl Arriving {
     fn new(store: Store) -> Self {
-        Self { store, stagings: Mutex::default(), held: OnceLock::new() }
+        Self {
+            store,
+            stagings: Mutex::default(),
+            held: OnceLock::new(),
+            all_here: AtomicBool::new(false),
+            moved: Notify::new(),
+        }
+    }
+
+    fn has_all(&self) -> bool {
+        self.all_here.load(Ordering::Acquire)
+    }
+
+    /// Waits until everything has come, for at most so long.
+    async fn is_all_here(&self, most: Duration) {
+        let come = async {
+            loop {
+                let moved = self.moved.notified();
+                if self.has_all() {
+                    return;
+                }
+                moved.await;
+            }
+        };
+        // Whoever waited looks for himself.
+        let _ = tokio::time::timeout(most, come).await;
     }
 
     fn stagings(&self) -> Vec<Staging> {
@@ -261,7 +348,11 @@ impl Follower for Steps {
         stagings.push(staging.clone());
     }
 
-    fn on_step(&self, held: Bytes) {
+    fn on_step(&self, held: Bytes, all: Option<Bytes>) {
+        if all.is_some_and(|all| held >= all) {
+            self.blocks.all_here.store(true, Ordering::Release);
+            self.blocks.moved.notify_waiters();
+        }
         let sum = self.before.saturating_add(held);
         self.steps.send_modify(|arrival| arrival.bytes = arrival.bytes.max(sum));
     }

@@ -58,11 +58,15 @@ impl Content for Stock {
         self.retrievals.begin(wanted)
     }
 
+    fn sells(&self) -> bool {
+        self.node.config.gateway_sell == SellChoice::Node && !self.node.config.price.is_free()
+    }
+
     fn price(&self, root: &Cid) -> Option<Offer> {
-        let price = self.node.config.price;
-        if self.node.config.gateway_sell == SellChoice::Free || price.is_free() {
+        if !self.sells() {
             return None;
         }
+        let price = self.node.config.price;
         let size = self.size(root)?;
         Some(Offer {
             root: *root,

@@ -45,7 +45,7 @@ pub(super) fn miss(error: FetchError, timeout: Duration) -> Miss {
         FetchError::NotFound { asked: 0 } => {
             Miss::TimedOut { tried: format!("this node found no peer to ask within {}", seconds(timeout)) }
         }
-        FetchError::NotFound { asked } => Miss::NotFound { tried: format!("{asked} peers were asked") },
+        FetchError::NotFound { asked } => Miss::NotFound { tried: asked_of(asked) },
         FetchError::NoPath(_) => Miss::NoPath { why },
         FetchError::TimedOut(tried) => Miss::TimedOut { tried },
         FetchError::Refused { quote: Some(quote), .. } => Miss::Priced(Box::new(offer(*quote))),
@@ -72,6 +72,10 @@ fn offer(quote: Quote) -> Offer {
         chain: Some(quote.chain),
         expires: Some(quote.expiry),
     }
+}
+
+fn asked_of(peers: usize) -> String {
+    if peers == 1 { "1 peer was asked".to_owned() } else { format!("{peers} peers were asked") }
 }
 
 fn seconds(time: Duration) -> String {

@@ -41,8 +41,7 @@ fn what_is_sold_is_told_to_strangers_with_its_price() {
     assert_eq!(reply.status, 402, "{}", reply.text());
     let offer = reply.json();
     assert_eq!((&offer["root"], &offer["payee"]), (&root.into(), &pop.wallet().into()), "{offer}");
-    let price = (10u128.pow(18) >> 30).to_string();
-    assert!(offer["price_atto_per_byte"].as_str().unwrap().starts_with(&price), "{offer}");
+    assert_eq!(offer["price_atto_per_gib"], "1000000000000000000", "{offer}");
     assert!(offer["size"].as_u64().unwrap() > 1 << 20, "{offer}");
     assert_eq!(offer["providers"][0], pop.address().as_str(), "{offer}");
 }

@@ -93,7 +93,7 @@ impl Api for Shared {
 async fn stubbed() -> (tempfile::TempDir, Arc<Stub>, Client, Serving) {
     let dir = tempfile::tempdir().unwrap();
     let stub = Arc::new(Stub::default());
-    let listen = Listen { socket: dir.path().join("s"), tcp: None };
+    let listen = Listen { socket: dir.path().join("s"), tcp: None, browsers: None };
     let module = pop_rpc::module(Shared(stub.clone()));
     let serving = serve(listen, module, CancellationToken::new()).await.unwrap();
     let client = Client::unix(&dir.path().join("s")).await.unwrap();
@@ -182,7 +182,7 @@ async fn a_daemon_that_goes_away_is_told_as_that() {
     let dir = tempfile::tempdir().unwrap();
     let stub = Arc::new(Stub::default());
     let stop = CancellationToken::new();
-    let listen = Listen { socket: dir.path().join("s"), tcp: None };
+    let listen = Listen { socket: dir.path().join("s"), tcp: None, browsers: None };
     let serving = serve(listen, pop_rpc::module(Shared(stub.clone())), stop.clone()).await.unwrap();
     let client = Client::unix(&dir.path().join("s")).await.unwrap();
     let watch = client.get(get()).await.unwrap();

@@ -25,7 +25,7 @@ use crate::money::{self, Money};
 use crate::net::{self, NetConfig, NetEvent, NetHandle};
 use crate::node::{Node, Parts};
 use crate::pool::Pool;
-use crate::repo::{Repo, RepoLock};
+use crate::repo::{Repo, RepoError, RepoLock};
 use crate::rpc_server::{self, Browsers, Listen, Serving};
 use crate::trade::{self, Trade};
 use crate::web::{self, Gateway};
@@ -212,11 +212,6 @@ impl Running {
         let listeners = net.listeners().await.map_err(|_| DaemonError::TaskEnded("net"))?;
         let chain_id = money.chain.id().to_string();
         let peer_id = net.local_peer_id();
-        let rpc_tcp = match config.rpc_listen {
-            Some(address) => Some((address, repo.token("rpc.token")?)),
-            None => None,
-        };
-        let browsers = browsers(&config, &repo)?;
         let node = Node::new(Parts {
             config,
             store,
@@ -232,13 +227,18 @@ impl Running {
             stop,
         });
         tasks.spawn(collect(node.clone(), workers.clone()).instrument(tracing::info_span!("collector")));
-        let gateway = Gateway::start(&node, repo.path(), calls.clone(), &mut tasks).await?;
-        let url = gateway.as_ref().map(|gateway| node.gateway.get_or_init(|| gateway.url()).clone());
-        let admin = web::watch(&node, gateway.as_ref(), calls.clone(), workers.clone(), &mut tasks).await?;
-        let listen = Listen { socket: repo.socket(), tcp: rpc_tcp, browsers };
-        let serving = rpc_server::serve(listen, pop_rpc::module(node.clone()), calls.clone()).await?;
+        let Doors { serving, gateway, admin } =
+            open_doors(&node, &repo, (&calls, &workers), &mut tasks).await?;
         repo.announce_api(&serving.endpoint().to_string())?;
-        let ready = Ready { peer_id, listeners, socket: repo.socket(), chain_id, gateway: url, admin, pages: serving.pages() };
+        let ready = Ready {
+            peer_id,
+            listeners,
+            socket: repo.socket(),
+            chain_id,
+            gateway: node.gateway.get().cloned(),
+            admin,
+            pages: serving.pages(),
+        };
         tracing::info!(
             peer = %ready.peer_id, chain = %ready.chain_id, repo = %repo.path().display(),
             gateway = ready.gateway, admin = ready.admin.map(tracing::field::display), "ready",
@@ -275,11 +275,35 @@ impl Running {
     }
 }
 
-/// Returns where pages in browsers reach the control API, where the settings ask for that.
-fn browsers(config: &Config, repo: &Repo) -> Result<Option<Browsers>, DaemonError> {
-    let Some(listen) = config.rpc_browser_listen else { return Ok(None) };
-    let (origins, names) = (config.rpc_origins.clone(), config.domains.clone());
-    Ok(Some(Browsers { listen, origins, names, token: repo.token("rpc.token")? }))
+/// What others reach this node by, besides its peers.
+struct Doors {
+    serving: Serving,
+    gateway: Option<Gateway>,
+    admin: Option<std::net::SocketAddr>,
+}
+
+/// Opens the doors that the settings ask for; the control API comes last, as whoever reaches it finds the others open.
+async fn open_doors(
+    node: &Node,
+    repo: &Repo,
+    (calls, workers): (&CancellationToken, &CancellationToken),
+    tasks: &mut JoinSet<&'static str>,
+) -> Result<Doors, DaemonError> {
+    let config = &node.config;
+    let gateway = Gateway::start(node, repo.path(), calls.clone(), tasks).await?;
+    if let Some(gateway) = &gateway {
+        // Set once: a node has one gateway.
+        let _ = node.gateway.set(gateway.url());
+    }
+    let admin = web::watch(node, gateway.as_ref(), calls.clone(), workers.clone(), tasks).await?;
+    let tcp = config.rpc_listen.map(|address| Ok::<_, RepoError>((address, repo.token("rpc.token")?)));
+    let browsers = config.rpc_browser_listen.map(|listen| {
+        let (origins, names) = (config.rpc_origins.clone(), config.domains.clone());
+        Ok::<_, RepoError>(Browsers { listen, origins, names, token: repo.token("rpc.token")? })
+    });
+    let listen = Listen { socket: repo.socket(), tcp: tcp.transpose()?, browsers: browsers.transpose()? };
+    let serving = rpc_server::serve(listen, pop_rpc::module(node.clone()), calls.clone()).await?;
+    Ok(Doors { serving, gateway, admin })
 }
 
 /// Returns the size of segments: small stores have smaller ones, so that room comes back in useful portions.

@@ -196,8 +196,11 @@ async fn calls_that_run_are_answered_after_the_stop() {
 #[tokio::test]
 async fn an_address_that_others_reach_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let listen =
-        Listen { socket: dir.path().join("s"), tcp: Some(("0.0.0.0:0".parse().unwrap(), SECRET.to_owned())), browsers: None };
+    let listen = Listen {
+        socket: dir.path().join("s"),
+        tcp: Some(("0.0.0.0:0".parse().unwrap(), SECRET.to_owned())),
+        browsers: None,
+    };
     let refused = serve(listen, RpcModule::new(()), CancellationToken::new()).await.unwrap_err();
     assert!(matches!(refused, ServeError::NotLoopback(_)));
 }

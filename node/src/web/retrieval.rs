@@ -194,12 +194,15 @@ impl Retrievals {
             return none;
         }
         let (key, blocks) = (way.key.clone(), Arc::clone(&way.blocks));
-        let looked = self.pool.run(move || unixfs::resolve(&key.root, &key.path, &*blocks));
+        let looked = self.pool.run(move || {
+            let absent = unixfs::resolve(&key.root, &key.path, &*blocks).err()?;
+            let is_certain =
+                matches!(absent, ResolveError::NotFound { .. } | ResolveError::NotADirectory { .. });
+            is_certain.then(|| absent.to_string())
+        });
         match looked.await {
-            Ok(Err(error @ (ResolveError::NotFound { .. } | ResolveError::NotADirectory { .. }))) => {
-                Miss::NoPath { why: error.to_string() }
-            }
-            Ok(Ok(_) | Err(_)) | Err(_) => none,
+            Ok(Some(why)) => Miss::NoPath { why },
+            Ok(None) | Err(_) => none,
         }
     }
 

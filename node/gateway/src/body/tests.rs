@@ -16,7 +16,7 @@ fn view(content: Arc<Arriving>, root: Cid, in_flight: Bytes) -> View {
     let mut settings = settings();
     settings.limits.in_flight = in_flight;
     let content: Arc<dyn Content> = content;
-    let wanted = Wanted { root, path: Vec::new(), from: Ipv4Addr::LOCALHOST.into() };
+    let wanted = Wanted { root, path: Vec::new(), whole: false, from: Ipv4Addr::LOCALHOST.into() };
     View::new(Arc::new(Site::new(settings, content)), wanted, true)
 }
 

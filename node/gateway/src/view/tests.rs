@@ -23,7 +23,8 @@ fn memory(blocks: &[&Block]) -> Memory {
 fn view(content: &Arc<Arriving>, root: &Block, may_fetch: bool) -> View {
     let content: Arc<dyn Content> = content.clone();
     let site = Arc::new(Site::new(settings(), content));
-    let wanted = Wanted { root: *root.cid(), path: Vec::new(), from: Ipv4Addr::LOCALHOST.into() };
+    let wanted =
+        Wanted { root: *root.cid(), path: Vec::new(), whole: false, from: Ipv4Addr::LOCALHOST.into() };
     View::new(site, wanted, may_fetch)
 }
 

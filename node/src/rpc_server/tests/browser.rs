@@ -90,7 +90,8 @@ async fn a_wrong_origin_token_or_name_is_refused() {
     for origin in origins {
         assert_eq!(knock(&fixture, None, &format!("{origin}{token}")).await.0, 403, "{origin}");
     }
-    for headers in [ORIGIN.to_owned(), bearer("wrong"), bearer(""), format!("{ORIGIN}Authorization: Bearer \r\n")]
+    for headers in
+        [ORIGIN.to_owned(), bearer("wrong"), bearer(""), format!("{ORIGIN}Authorization: Bearer \r\n")]
     {
         let (status, head, _) = knock(&fixture, None, &headers).await;
         assert_eq!(status, 401, "{headers}: {head}");
@@ -136,6 +137,7 @@ async fn pages_that_wait_outside_keep_nobody_out_of_the_socket() {
     for _ in 0..200 {
         idle.push(TcpStream::connect(address).await.unwrap());
     }
-    let answer = fixture.post_json(&json!({ "jsonrpc": "2.0", "id": 1, "method": "echo", "params": [1] })).await;
+    let answer =
+        fixture.post_json(&json!({ "jsonrpc": "2.0", "id": 1, "method": "echo", "params": [1] })).await;
     assert_eq!(answer["result"], json!([1]));
 }

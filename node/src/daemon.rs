@@ -241,7 +241,8 @@ impl Running {
         };
         tracing::info!(
             peer = %ready.peer_id, chain = %ready.chain_id, repo = %repo.path().display(),
-            gateway = ready.gateway, admin = ready.admin.map(tracing::field::display), "ready",
+            gateway = ready.gateway, admin = ready.admin.map(tracing::field::display),
+            pages = ready.pages.map(tracing::field::display), "ready",
         );
         Ok(Self { repo, _lock: lock, node, serving, gateway, tasks, calls, workers, network, ready })
     }

@@ -61,6 +61,7 @@ impl Config {
         let gateway = self.gateway_listen.is_some();
         let tls = !self.domains.is_empty() || self.tls_cert_file.is_some();
         let fetches = self.gateway_fetch != FetchChoice::Off;
+        let pays = self.gateway_fetch == FetchChoice::Paid;
         let rows = [
             (self.upload_token_file.is_some(), "upload_token_file", gateway, "gateway_listen"),
             (!self.domains.is_empty(), "domains", gateway, "gateway_listen"),
@@ -69,6 +70,8 @@ impl Config {
             (self.gateway_deny_file.is_some(), "gateway_deny_file", gateway, "gateway_listen"),
             (self.gateway_allow_file.is_some(), "gateway_allow_file", gateway, "gateway_listen"),
             (fetches, "gateway_fetch", gateway, "gateway_listen"),
+            // Any page that the owner looks at can make the owner's browser ask.
+            (pays, "gateway_fetch paid", self.max_spend_per_day.is_some(), "max_spend_per_day"),
             (fetches, "gateway_fetch", !self.gateway_fetch_for.is_empty(), "gateway_fetch_for"),
             (self.tls_cert_file.is_some(), "tls_cert_file", self.tls_key_file.is_some(), "tls_key_file"),
             (self.tls_key_file.is_some(), "tls_key_file", self.tls_cert_file.is_some(), "tls_cert_file"),

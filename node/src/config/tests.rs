@@ -147,14 +147,15 @@ fn contradiction(flags: &[(&str, &str)]) -> Option<String> {
 fn settings_that_contradict_each_other_are_told_by_both_names() {
     let gateway = ("gateway_listen", "127.0.0.1:0");
     let here = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-    let tables: [(&[(&str, &str)], &str); 12] = [
+    let tables: [(&[(&str, &str)], &str); 13] = [
         (&[("upload_token_file", here)], "upload_token_file is given and gateway_listen is not"),
         (&[("gateway_fetch", "free")], "gateway_fetch is given and gateway_listen is not"),
         (&[("domains", "pop.example")], "domains is given and gateway_listen is not"),
         (
-            &[gateway, ("gateway_fetch", "paid"), ("gateway_fetch_for", "")],
+            &[gateway, ("gateway_fetch", "free"), ("gateway_fetch_for", "")],
             "gateway_fetch is given and gateway_fetch_for is not",
         ),
+        (&[gateway, ("gateway_fetch", "paid")], "gateway_fetch paid is given and max_spend_per_day is not"),
         (&[gateway, ("tls_cert_file", here)], "tls_cert_file is given and tls_key_file is not"),
         (
             &[gateway, ("tls_listen", "127.0.0.1:0")],
@@ -191,6 +192,7 @@ fn settings_of_a_gateway_that_go_together_pass() {
     let flags = [
         ("gateway_listen", "0.0.0.0:8080"),
         ("gateway_fetch", "paid"),
+        ("max_spend_per_day", "1 FIL"),
         ("gateway_fetch_for", "10.0.0.0/8 ::1"),
         ("upload_token_file", here),
         ("upload_quota", "5GiB"),

@@ -5,6 +5,7 @@
 //! When everything has come by then, it still pays for it and keeps it.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
@@ -324,6 +325,13 @@ impl BlockSource for Arriving {
         self.store.block(cid)
     }
 
+    fn part(&self, cid: &Cid, range: Range<u64>) -> Result<Option<Buf>, SourceError> {
+        match self.store.part(cid, range.clone())? {
+            Some(part) => Ok(Some(part)),
+            None => Whole(self).part(cid, range),
+        }
+    }
+
     fn has(&self, cid: &Cid) -> Result<bool, SourceError> {
         if BlockSource::has(&self.store, cid)? {
             return Ok(true);
@@ -334,6 +342,15 @@ impl BlockSource for Arriving {
             }
         }
         BlockSource::has(&self.store, cid)
+    }
+}
+
+/// The same, of which parts are cut from whole blocks: what is only staged has been read by nobody yet.
+struct Whole<'a>(&'a Arriving);
+
+impl BlockSource for Whole<'_> {
+    fn block(&self, cid: &Cid) -> Result<Option<Buf>, SourceError> {
+        self.0.block(cid)
     }
 }
 

@@ -10,6 +10,10 @@ const MIB: usize = 1 << 20;
 /// A well-formed CID of nothing that anybody has.
 const NOWHERE: &str = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi";
 
+/// What makes a node buy.
+const BUYS: [&str; 6] =
+    ["--gateway-fetch", "paid", "--max-price", "0.02 FIL/GiB", "--max-spend-per-day", "1 FIL"];
+
 /// Starts a node with content, and one with a gateway that fetches from it.
 fn pair(price: &str, flags: &[&str]) -> (Pop, Pop) {
     let seller = Pop::start(&["--price", price, "--chain-listen", "127.0.0.1:0"]);
@@ -137,7 +141,8 @@ fn content_that_costs_is_answered_with_the_offer() {
     let path = publish(&seller, 4 * MIB, 8);
     is_offer_of(&get(&reader, &path), &seller, &path);
 
-    let frugal = ["--gateway-fetch", "paid", "--gateway-fetch-spend", "1000 attoFIL"];
+    let frugal =
+        ["--gateway-fetch", "paid", "--max-spend-per-day", "1 FIL", "--gateway-fetch-spend", "1000 attoFIL"];
     let (seller, reader) = pair("0.01 FIL/GiB", &frugal);
     seller.fund(&reader, "10 FIL");
     let path = publish(&seller, 4 * MIB, 9);
@@ -152,7 +157,7 @@ fn content_that_costs_is_answered_with_the_offer() {
 
 #[test]
 fn content_is_bought_once_within_the_budget() {
-    let (seller, reader) = pair("0.01 FIL/GiB", &["--gateway-fetch", "paid", "--max-price", "0.02 FIL/GiB"]);
+    let (seller, reader) = pair("0.01 FIL/GiB", &BUYS);
     seller.fund(&reader, "10 FIL");
     let before = reader.balance();
     let path = publish(&seller, 4 * MIB, 11);
@@ -204,8 +209,7 @@ fn write_in_place(path: &std::path::Path, at: usize, byte: u8) {
 
 #[test]
 fn a_reader_that_was_killed_goes_on_where_it_was() {
-    let (seller, mut reader) =
-        pair("0.01 FIL/GiB", &["--gateway-fetch", "paid", "--max-price", "0.02 FIL/GiB"]);
+    let (seller, mut reader) = pair("0.01 FIL/GiB", &BUYS);
     seller.fund(&reader, "10 FIL");
     let path = publish(&seller, 64 * MIB, 13);
     let mut request = send(&reader, &path, "");

@@ -45,7 +45,11 @@ pub(crate) struct Pending(TcpStream);
 pub(crate) fn send(pop: &Pop, target: &str, headers: &str) -> Pending {
     let ping = pop.json(&["ping"]).done();
     let url = ping["gateway"].as_str().expect("the node has a gateway");
-    let host = url.strip_prefix("http://").unwrap();
+    send_to(url.strip_prefix("http://").unwrap(), target, headers)
+}
+
+/// Sends a request to an address.
+pub(crate) fn send_to(host: &str, target: &str, headers: &str) -> Pending {
     let mut stream = TcpStream::connect(host).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n");

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use super::fleet::{Pop, noise};
-use super::http::{get, send};
+use super::http::{get, send, send_to};
 
 #[test]
 fn content_that_is_here_is_served_and_its_use_is_counted() {
@@ -44,6 +44,47 @@ fn what_is_sold_is_told_to_strangers_with_its_price() {
     assert_eq!(offer["price_atto_per_gib"], "1000000000000000000", "{offer}");
     assert!(offer["size"].as_u64().unwrap() > 1 << 20, "{offer}");
     assert_eq!(offer["providers"][0], pop.address().as_str(), "{offer}");
+}
+
+/// Returns an address that the daemon told when it was ready.
+fn told(pop: &Pop, what: &str) -> String {
+    let log = pop.log();
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let mut found = lines.filter_map(|line| Some(line["fields"][what].as_str()?.to_owned()));
+    found.next_back().unwrap_or_else(|| panic!("no {what} in {log}"))
+}
+
+#[test]
+fn the_admin_listener_tells_whether_the_node_is_ready_and_what_it_counts() {
+    let pop = Pop::start(&["--gateway-listen", "127.0.0.2:0", "--admin-listen", "127.0.0.3:0"]);
+    let file = pop.file("film.bin");
+    fs::write(&file, noise(1 << 20, 3)).unwrap();
+    let root = pop.publish(&file);
+    get(&pop, &format!("/ipfs/{root}/film.bin")).ok();
+    let admin = told(&pop, "admin");
+    assert_eq!(send_to(&admin, "/readyz", "").reply().ok(), b"ready\n");
+    assert_eq!(send_to(&admin, "/livez", "").reply().ok(), b"alive\n");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let figures = String::from_utf8(send_to(&admin, "/metrics", "").reply().ok()).unwrap();
+        let value = |name: &str| {
+            let found = figures.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            found.and_then(|value| value.parse::<f64>().ok())
+        };
+        if value("pop_store_pinned_roots") == Some(1.0) {
+            assert!(value("pop_store_used_bytes").is_some_and(|used| used > 1_048_576.0), "{figures}");
+            assert_eq!(value("pop_unpaid_bytes"), Some(0.0), "{figures}");
+            assert!(figures.contains("gateway"), "{figures}");
+            break;
+        }
+        assert!(Instant::now() < deadline, "{figures}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    // What is the owner's alone is not at the gateway, and the API is at neither.
+    for path in ["/metrics", "/readyz", "/api", "/rpc"] {
+        assert!(get(&pop, path).status >= 400, "{path}");
+    }
+    assert!(send_to(&admin, &format!("/ipfs/{root}/film.bin"), "").reply().status == 404);
 }
 
 #[test]

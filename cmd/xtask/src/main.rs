@@ -1,7 +1,8 @@
 //! `cargo xtask`: the house rules as a program, and the drivers that gather evidence from the real binary.
 //!
 //! It exists so that a rule which matters is a failing command and not a paragraph somebody forgot.
-//! It never edits a file of the workspace and never talks to anything but loopback.
+//! It never edits a file of the workspace and, but for packages that `clients` takes from npm, never talks to
+//! anything but loopback.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore runner reports on its terminal")]
 
 mod bench_cache;
@@ -11,6 +12,7 @@ mod bench_import;
 mod bench_store;
 mod bench_transfer;
 mod check;
+mod clients;
 mod crash;
 mod crash_store;
 mod finding;
@@ -52,13 +54,18 @@ usage: cargo xtask COMMAND
       [--dir DIR] [--json]
   bench transfer    two daemons on loopback: put, commit, paid get, settle
       [--size 1GiB] [--price \"0.01 FIL/GiB\"] [--repeat 1] [--pop PATH] [--dir DIR] [--json]
+  clients           a site read by real clients through the gateway of a daemon, and compared: curl, wget,
+                    chromium (screenshots), @helia/verified-fetch and ipfs-car from npm; needs
+                    apt-get install curl wget chromium ffmpeg npm
+      [--only curl,wget,chromium,npm] [--out target/clients] [--modules DIR] [--pop PATH] [--dir DIR]
   crash             kill -9 of either side in the middle of a paid get
       [--rounds 10] [--size 512MiB] [--price \"0.01 FIL/GiB\"] [--pop PATH] [--dir DIR] [--json]
   crash store       kill -9 of a process that commits, removes, evicts and compacts [--rounds 20] [--dir DIR]
   crash power       the same with a copy of its disk at a random instant; needs root [--rounds 10] [--dir DIR]
   crash full        put, commit and compaction on disks that others fill; needs root [--dir DIR]
 
---pop names a built binary (default: built with cargo, release); --dir is where repos and files are made.";
+--pop names a built binary (default: built with cargo, release); --dir is where repos and files are made;
+--modules names a folder whose node_modules hold what would be installed.";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -72,6 +79,7 @@ fn main() -> ExitCode {
         ["bench", "store", flags @ ..] => bench_store::run(flags),
         ["bench", "store-child", words @ ..] => bench_store::child(words),
         ["bench", "transfer", flags @ ..] => bench_transfer::run(flags),
+        ["clients", flags @ ..] => clients::run(flags),
         ["crash", what @ ("store" | "power" | "full"), flags @ ..] => crash_store::run(what, flags),
         ["crash", flags @ ..] => crash::run(flags),
         _ => {

@@ -177,6 +177,11 @@ impl Daemon {
         self.setup.repo.join("chain.token")
     }
 
+    /// Returns its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Returns the last lines that the daemon wrote.
     pub(crate) fn log_tail(&self) -> String {
         self.setup.log_tail()

@@ -5,6 +5,7 @@
 //! anything but loopback.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore runner reports on its terminal")]
 
+mod abuse;
 mod bench_cache;
 mod bench_evict;
 mod bench_gateway;
@@ -14,6 +15,7 @@ mod bench_transfer;
 mod check;
 mod clients;
 mod crash;
+mod crash_gateway;
 mod crash_store;
 mod finding;
 mod flag;
@@ -38,6 +40,9 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   check             layers, size budgets, clocks and tasks, names, links: exit 1 on any finding
+  abuse             a gateway under attack, with a client beside that must not feel it; needs ulimit -n 20000
+      [--quick] [--size 1GiB] [--only slow-loris,headers,urls,paths,ranges,smuggling,multiplex,flood,
+      parallel,uploads,stalled,http10] [--pop PATH] [--dir DIR] [--json]
   bench cache       recorded requests through a real store, against the policy alone: hits, live share, moves
       [--part 20] [--only adapt,web07] [--dir DIR] [--json]
   bench evict       eviction policies on recorded requests: hits, golden counts, memory, speed
@@ -60,6 +65,8 @@ usage: cargo xtask COMMAND
       [--only curl,wget,chromium,npm] [--out target/clients] [--modules DIR] [--pop PATH] [--dir DIR]
   crash             kill -9 of either side in the middle of a paid get
       [--rounds 10] [--size 512MiB] [--price \"0.01 FIL/GiB\"] [--pop PATH] [--dir DIR] [--json]
+  crash gateway     kill -9 of a node in the middle of an upload, and of a fetch on a miss, of either side
+      [--rounds 10] [--only upload,fetch] [--size 256MiB] [--pop PATH] [--dir DIR] [--json]
   crash store       kill -9 of a process that commits, removes, evicts and compacts [--rounds 20] [--dir DIR]
   crash power       the same with a copy of its disk at a random instant; needs root [--rounds 10] [--dir DIR]
   crash full        put, commit and compaction on disks that others fill; needs root [--dir DIR]
@@ -72,6 +79,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
         ["check"] => check::run(),
+        ["abuse", flags @ ..] => abuse::run(flags),
         ["bench", "cache", flags @ ..] => bench_cache::run(flags),
         ["bench", "evict", flags @ ..] => bench_evict::run(flags),
         ["bench", "gateway", flags @ ..] => bench_gateway::run(flags),
@@ -80,6 +88,7 @@ fn main() -> ExitCode {
         ["bench", "store-child", words @ ..] => bench_store::child(words),
         ["bench", "transfer", flags @ ..] => bench_transfer::run(flags),
         ["clients", flags @ ..] => clients::run(flags),
+        ["crash", "gateway", flags @ ..] => crash_gateway::run(flags),
         ["crash", what @ ("store" | "power" | "full"), flags @ ..] => crash_store::run(what, flags),
         ["crash", flags @ ..] => crash::run(flags),
         _ => {

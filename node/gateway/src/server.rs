@@ -149,7 +149,8 @@ impl Bound {
 
     /// Answers until `stop`, then lets answers under way end, within bounds.
     ///
-    /// Dropping it stops the listeners and leaves connections to their end.
+    /// Dropping it stops the listeners and leaves connections to their end; after `stop` it cuts them, so that
+    /// whoever waits no longer for answers under way does not let them look whole.
     pub async fn run(self, stop: CancellationToken) {
         let (log, writer) = self.log.unzip();
         let content = Arc::clone(&self.site.content);
@@ -250,8 +251,9 @@ impl<A: Answer> Hall<A> {
         })
     }
 
-    /// Lets answers under way end, then cuts the others.
+    /// Lets answers under way end, then cuts the others. Dropped before that, it cuts them at once.
     async fn close(&self) {
+        let _cut = CutOnDrop(self);
         self.told.figures.drain();
         self.stage.store(1, Ordering::Release);
         self.stop.cancel();
@@ -263,8 +265,7 @@ impl<A: Answer> Hall<A> {
             connections = self.tasks.len(),
             "answers under way are cut, as the time to stop is over"
         );
-        self.stage.store(2, Ordering::Release);
-        self.end.cancel();
+        self.cut();
         let _ = tokio::time::timeout(CUT, self.tasks.wait()).await;
     }
 }
@@ -276,5 +277,20 @@ impl<A> Hall<A> {
 
     fn is_over(&self) -> bool {
         self.stage.load(Ordering::Acquire) >= 2
+    }
+
+    fn cut(&self) {
+        self.stage.store(2, Ordering::Release);
+        self.end.cancel();
+    }
+}
+
+/// Cuts what still runs when the stop is given up: the system would end those connections in order, and a client
+/// of HTTP/1.0 takes an answer without a length for whole then.
+struct CutOnDrop<'a, A>(&'a Hall<A>);
+
+impl<A> Drop for CutOnDrop<'_, A> {
+    fn drop(&mut self) {
+        self.0.cut();
     }
 }

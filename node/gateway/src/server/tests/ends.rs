@@ -214,3 +214,19 @@ async fn the_stop_does_not_wait_for_ever() {
     assert!(log.contains("\"cut\":\"stopped\""), "{log}");
     assert!(is_reset(&client.rest().await));
 }
+
+#[tokio::test]
+async fn a_stop_that_is_given_up_cuts_what_is_under_way() {
+    let door = open(limits(), LogForm::Json, |_| async { endless() }).await;
+    let mut client = door.connect().await;
+    client.send("GET / HTTP/1.0\r\n\r\n").await;
+    door.until("pop_gateway_requests_open", 1.0).await;
+    let hall = Arc::clone(&door.hall);
+    let closing = tokio::spawn(async move { hall.close().await });
+    within(door.hall.stop.cancelled()).await;
+    closing.abort();
+    let end = within(client.rest()).await;
+    assert!(is_reset(&end), "{end:?}");
+    door.until("pop_gateway_requests_open", 0.0).await;
+    door.close().await;
+}

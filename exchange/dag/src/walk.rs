@@ -88,6 +88,8 @@ pub struct Walk {
     range: Range<u64>,
     /// Whether blocks are visited as often as they are linked.
     repeats: bool,
+    /// Whether codecs that are not read are those of leaves.
+    unread_are_leaves: bool,
     budget: Budget,
     /// What the path has led to so far, one for each link that it crossed.
     roots: Vec<Cid>,
@@ -153,7 +155,7 @@ impl Walk {
     /// # Errors
     /// The root is an identity CID and what it carries ends the walk with an error.
     pub fn select(root: Cid, selection: &Selection) -> Result<Self, WalkError> {
-        let Selection { scope, bytes, repeats, budget } = selection;
+        let Selection { scope, bytes, repeats, unread_are_leaves, budget } = selection;
         let mut walk = Self {
             path: scope.path.clone(),
             passed: 0,
@@ -163,6 +165,7 @@ impl Walk {
             bytes: *bytes,
             range: 0..0,
             repeats: *repeats,
+            unread_are_leaves: *unread_are_leaves,
             budget: *budget,
             roots: Vec::new(),
             reached: scope.path.len(),
@@ -250,7 +253,9 @@ impl Walk {
             bytes: self.budget.bytes.saturating_sub(Bytes::of(data)),
             ..self.budget
         };
-        if Bytes::of(data) > self.budget.bytes {
+        let is_full =
+            !self.repeats && self.seen.len() >= self.budget.seen && !self.seen.contains_key(&Seen::of(cid));
+        if Bytes::of(data) > self.budget.bytes || is_full {
             return Err(WalkError::TooLong { cid: *cid });
         }
         self.budget = left;
@@ -356,7 +361,14 @@ impl Walk {
     }
 
     fn push_links(&mut self, block: Waiting, data: &[u8]) -> Result<(), WalkError> {
-        let cids = links(&block.cid, data).map_err(|source| WalkError::Codec { cid: block.cid, source })?;
+        let cids = match links(&block.cid, data) {
+            Err(CodecError::Unsupported(_))
+                if self.unread_are_leaves && matches!(block.follow, Follow::All) =>
+            {
+                Vec::new()
+            }
+            links => links.map_err(|source| WalkError::Codec { cid: block.cid, source })?,
+        };
         self.push(block, cids, Follow::All)
     }
 
@@ -402,7 +414,7 @@ impl Walk {
             return Ok(());
         }
         let depth = self.deeper(&block)?;
-        if self.waiting.len() + links.len() > MAX_WAITING {
+        if self.waiting.len() + links.len() > self.budget.waiting.min(MAX_WAITING) {
             return Err(WalkError::TooWide { cid: block.cid });
         }
         for (cid, follow) in links.into_iter().rev() {

@@ -14,6 +14,8 @@ use crate::upload::Gate;
 
 /// Blocking reads at once; above that, requests take turns.
 const READS: usize = 64;
+/// Archives at once: each walk may come to hold some 70 MiB of what waits and what was seen.
+pub(crate) const WALKS: usize = 256;
 
 /// The gateway's parts, behind one `Arc`.
 pub(crate) struct Site {
@@ -21,6 +23,8 @@ pub(crate) struct Site {
     pub(crate) content: Arc<dyn Content>,
     /// Turns for blocking reads.
     pub(crate) reads: Arc<Semaphore>,
+    /// Archives that may be under way.
+    pub(crate) walks: Arc<Semaphore>,
     /// Who uploads; `None` when nobody may.
     pub(crate) uploads: Option<Arc<Gate>>,
     /// What is never served, and what alone is.
@@ -37,6 +41,7 @@ impl Site {
     pub(crate) fn new(settings: Settings, content: Arc<dyn Content>) -> Self {
         Self {
             reads: Arc::new(Semaphore::new(READS)),
+            walks: Arc::new(Semaphore::new(WALKS)),
             uploads: settings.uploads.as_ref().map(|uploads| Arc::new(Gate::new(uploads))),
             lists: Lists::new(&settings.lists),
             memory: Memory::new(),

@@ -5,6 +5,7 @@
 //! settings say for the next step forward, and whoever stops waiting leaves the retrieval.
 
 mod miss;
+mod pace;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,6 +19,9 @@ use crate::content::{Arrival, Blocks, Miss, Wanted};
 use crate::refusal::Refusal;
 use crate::request::lists::guard::{Denied, Guarded};
 use crate::site::Site;
+
+pub(crate) use self::pace::Paced;
+use self::pace::{Awaited, Gone, Waiter};
 
 /// The blocks of one request. Clones share the retrieval, which goes on as long as one of them lives.
 #[derive(Clone)]
@@ -53,6 +57,9 @@ impl From<SourceError> for Gap {
         if let Some(refusal) = Denied::refusal(&error) {
             return Self::Failed(refusal);
         }
+        if let Some(refusal) = Gone::refusal(&error) {
+            return Self::Failed(refusal);
+        }
         tracing::error!(%error, "blocks could not be read");
         Self::Failed(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "this node could not read its blocks"))
     }
@@ -79,7 +86,7 @@ impl View {
 
     /// Runs work that needs few and small blocks, right here when they were read lately.
     ///
-    /// Cancel safe: work that has begun ends in the background, and its result is dropped.
+    /// Cancel safe: work that has begun ends with its next block, and its result is dropped.
     ///
     /// # Errors
     /// As [`Self::read`].
@@ -126,7 +133,7 @@ impl View {
     /// When the work meets a missing block, the content is retrieved where the policy allows it, and the work is
     /// done again each time that more has come.
     ///
-    /// Cancel safe: work that has begun ends in the background, and its result is dropped.
+    /// Cancel safe: work that has begun ends with its next block, and its result is dropped.
     ///
     /// # Errors
     /// What the work says, or why the missing block is not to be had.
@@ -160,7 +167,7 @@ impl View {
         }
     }
 
-    /// Runs the work once, unless the block that was missing is still not here.
+    /// Runs the work once, as long as it is waited for and unless the block that was missing is still not here.
     async fn attempt<T: Send + 'static, W>(
         &self,
         mut work: W,
@@ -173,9 +180,12 @@ impl View {
         let turn = Arc::clone(&self.0.site.reads).acquire_owned().await;
         let turn = turn.map_err(|_| Refusal::from(Miss::Stopped))?;
         let site = Arc::clone(&self.0.site);
+        let waiter = Waiter::default();
+        let gone = waiter.gone();
         let attempt = move || {
             let _turn = turn;
             let blocks = Guarded::new(&*blocks, &site.lists);
+            let blocks = Awaited { blocks: &blocks, gone: &gone };
             let done = match missing {
                 Some(cid) => match blocks.has(&cid) {
                     Ok(true) => work(&blocks),
@@ -187,6 +197,7 @@ impl View {
             (work, done)
         };
         let done = tokio::task::spawn_blocking(attempt).await;
+        drop(waiter);
         done.map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the work for this answer broke"))
     }
 

@@ -45,7 +45,7 @@ pub enum WalkError {
         /// The first block that is too many.
         cid: Cid,
     },
-    /// More than [`MAX_WAITING`](super::MAX_WAITING) links would wait.
+    /// More than [`MAX_WAITING`](super::MAX_WAITING) links would wait, or more than the walk was allowed.
     #[error("{cid} has too many links")]
     TooWide {
         /// The block.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use pop_units::Bytes;
 
-use super::{MAX_DEPTH, Scope};
+use super::{MAX_DEPTH, MAX_WAITING, Scope};
 
 /// What a [`Walk`](super::Walk) covers. The scope alone is what peers ask for; the rest stays in this process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +18,9 @@ pub struct Selection {
     /// Visit a block as often as it is linked: `dups=y` of CAR. A few small blocks can then be a walk without
     /// end, so give it a budget.
     pub repeats: bool,
+    /// Whether blocks below the target whose codec is not read here are taken for leaves. Otherwise they end the
+    /// walk, which cannot tell what lies below them.
+    pub unread_are_leaves: bool,
     /// How much is visited at most.
     pub budget: Budget,
 }
@@ -25,7 +28,7 @@ pub struct Selection {
 impl Selection {
     /// Selects what a scope means.
     pub const fn of(scope: Scope) -> Self {
-        Self { scope, bytes: None, repeats: false, budget: Budget::MAX }
+        Self { scope, bytes: None, repeats: false, unread_are_leaves: false, budget: Budget::MAX }
     }
 }
 
@@ -38,11 +41,21 @@ pub struct Budget {
     pub bytes: Bytes,
     /// Links from the root to a block; above [`MAX_DEPTH`] it changes nothing.
     pub depth: u32,
+    /// Links that wait to be visited, 128 bytes of memory each; above [`MAX_WAITING`] it changes nothing.
+    pub waiting: usize,
+    /// Blocks that are remembered so as not to be visited again, 57 bytes of memory each.
+    pub seen: usize,
 }
 
 impl Budget {
-    /// No bound but that of depth.
-    pub const MAX: Self = Self { blocks: u64::MAX, bytes: Bytes::new(u64::MAX), depth: MAX_DEPTH };
+    /// No bound but those that every walk has.
+    pub const MAX: Self = Self {
+        blocks: u64::MAX,
+        bytes: Bytes::new(u64::MAX),
+        depth: MAX_DEPTH,
+        waiting: MAX_WAITING,
+        seen: usize::MAX,
+    };
 }
 
 impl Default for Budget {

@@ -22,7 +22,7 @@ use pop_dag::BlockSource;
 use crate::body::{FIRST, MOST, Room, SLOW};
 use crate::refusal::Refusal;
 use crate::site::Site;
-use crate::view::{Gap, View};
+use crate::view::{Gap, Paced, View};
 
 /// Most additions to a batch, so that small ones do not make the client wait.
 const ADDITIONS: usize = 512;
@@ -33,7 +33,7 @@ const FRAME: usize = 256 << 10;
 
 /// Makes the pieces of a body, in order.
 pub(crate) trait Pieces: Send + Unpin + 'static {
-    /// Adds to the batch until it is full, or the pieces are over and it says so.
+    /// Adds to the batch until it is full or the turn is over, or the pieces are over and it says so.
     ///
     /// # Errors
     /// A block is missing: the call is repeated when it may have come. What was added before counts, so the work
@@ -43,7 +43,8 @@ pub(crate) trait Pieces: Send + Unpin + 'static {
 
 /// What pieces are made of.
 pub(crate) struct Here<'a> {
-    pub(crate) blocks: &'a dyn BlockSource,
+    /// Blocks, read in turns: who has pieces to make ends the batch when they are spent.
+    pub(crate) blocks: &'a Paced<'a>,
     pub(crate) site: &'a Site,
 }
 
@@ -134,14 +135,25 @@ pub(crate) async fn first<P: Pieces>(view: &View, pieces: P) -> Result<(P, Batch
     next(view, pieces, FIRST).await
 }
 
-async fn next<P: Pieces>(view: &View, pieces: P, want: u64) -> Result<(P, Batch), Refusal> {
+/// Makes a batch, in as many turns as it takes to have something to send.
+async fn next<P: Pieces>(view: &View, mut pieces: P, want: u64) -> Result<(P, Batch), Refusal> {
+    loop {
+        let (back, batch) = turn(view, pieces, want).await?;
+        if batch.size > 0 || batch.last {
+            return Ok((back, batch));
+        }
+        pieces = back;
+    }
+}
+
+async fn turn<P: Pieces>(view: &View, pieces: P, want: u64) -> Result<(P, Batch), Refusal> {
     let site = Arc::clone(view.site());
     let mut held = Some(pieces);
     let work = move |blocks: &dyn BlockSource| {
         let Some(pieces) = held.as_mut() else { return Err(Gap::Failed(broken())) };
         let (room, limit) = site.budget.share_for_good(want);
         let mut batch = Batch::new(limit, room.is_some());
-        match pieces.fill(&mut batch, &Here { blocks, site: &site }) {
+        match pieces.fill(&mut batch, &Here { blocks: &Paced::new(blocks), site: &site }) {
             // What is here goes to the client before what is missing is waited for.
             Err(Gap::Missing(_)) if batch.size > 0 => {}
             filled => filled?,

@@ -50,8 +50,10 @@ pub(crate) async fn answer(
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let file = asked.query.filename.clone().unwrap_or_else(|| format!("{}.car", found.cid));
     headers.insert(header::CONTENT_DISPOSITION, Disposition::Attachment.named(&file));
-    if !asked.is_head() {
-        let writer = Writer::new(asked, found, &ask)?;
+    if asked.is_head() {
+        *response.body_mut() = super::untold();
+    } else {
+        let writer = Writer::new(asked, found, &ask, super::walk(view.site())?)?;
         let (writer, first) = batch::first(&view, writer).await?;
         *response.body_mut() = batch::body(view, writer, first);
     }

@@ -17,6 +17,7 @@ use pop_dag::unixfs::{self, MAX_LIST};
 
 use self::batch::{Batch, Reader};
 use super::file::{self, Named};
+use super::untold;
 use crate::asked::{Asked, Format, Target};
 use crate::body::gap;
 use crate::conditional::{self, Condition};
@@ -191,11 +192,6 @@ fn described(body: Body, tag: &str, kind: HeaderValue) -> Response<Body> {
 fn no_page(page: u64) -> Refusal {
     let hint = "pages count from 1; ?format=json gives all entries at once";
     Refusal::new(StatusCode::NOT_FOUND, format!("the listing has no page {page}")).hint(hint)
-}
-
-/// Returns the body of a head: none, and of a length that only the listing would tell.
-fn untold() -> Body {
-    Body::from_stream(stream::empty::<Result<Buf, io::Error>>())
 }
 
 /// Makes the error that breaks a body off.

@@ -10,6 +10,7 @@ mod write;
 
 use axum::body::Body;
 use http::{HeaderValue, Response, StatusCode, header as name};
+use pop_dag::Cid;
 
 use self::tour::Tour;
 use self::write::Writer;
@@ -20,7 +21,7 @@ use crate::conditional::{self, Condition};
 use crate::disposition::Disposition;
 use crate::refusal::Refusal;
 use crate::resolve::{Found, Kind};
-use crate::view::View;
+use crate::view::{Paced, View};
 
 /// Streams the archive.
 pub(crate) async fn answer(asked: &Asked, found: &Found, view: View) -> Result<Response<Body>, Refusal> {
@@ -32,7 +33,8 @@ pub(crate) async fn answer(asked: &Asked, found: &Found, view: View) -> Result<R
         Condition::Failed => return Err(failed(&tag)),
     }
     let root = found.cid;
-    view.read(move |blocks| Tour::new(root).look_over(blocks)).await?;
+    let right = super::walk(view.site())?;
+    look_over(&view, root).await?;
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
     headers.insert(name::CONTENT_TYPE, HeaderValue::from_static("application/x-tar"));
@@ -41,11 +43,32 @@ pub(crate) async fn answer(asked: &Asked, found: &Found, view: View) -> Result<R
     headers.insert(name::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let file = asked.query.filename.clone().unwrap_or_else(|| format!("{root}.tar"));
     headers.insert(name::CONTENT_DISPOSITION, Disposition::Attachment.named(&file));
-    if !asked.is_head() {
-        let (writer, first) = batch::first(&view, Writer::new(root)).await?;
+    if asked.is_head() {
+        *response.body_mut() = super::untold();
+    } else {
+        let (writer, first) = batch::first(&view, Writer::new(root, right)).await?;
         *response.body_mut() = batch::body(view, writer, first);
     }
     Ok(response)
+}
+
+/// Looks the names of directories over, in as many turns as it takes.
+async fn look_over(view: &View, root: Cid) -> Result<(), Refusal> {
+    let mut tour = Tour::new(root);
+    loop {
+        let mut held = Some(tour);
+        let turn = view.read(move |blocks| {
+            let is_over = match held.as_mut() {
+                Some(tour) => tour.look_over(&Paced::new(blocks))?,
+                None => true,
+            };
+            Ok(held.take().filter(|_| !is_over))
+        });
+        match turn.await? {
+            Some(back) => tour = back,
+            None => return Ok(()),
+        }
+    }
 }
 
 /// Refuses what is no file, directory or symlink.

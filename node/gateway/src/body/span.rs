@@ -12,12 +12,18 @@ use pop_units::Bytes;
 
 use super::{gap, malformed};
 use crate::site::Site;
-use crate::view::Gap;
+use crate::view::{Gap, Paced};
 
 /// What is read of a leaf at a time: it stays in the processor's cache until it is sent.
 pub(crate) const SEGMENT: u64 = 256 << 10;
 
-/// Reads the bytes of a file in `range`, or as many of them from its start on as are here, but at least one.
+/// Pieces below this are joined: one more piece costs more than the copy.
+const SMALL: usize = 4 << 10;
+/// Most leaves of a batch: tiny ones are found and read one by one.
+pub(super) const LEAVES: usize = 1024;
+
+/// Reads the bytes of a file in `range`, or as many of them from its start on as are here and within reason, but at
+/// least one.
 ///
 /// With `holds` the pieces may lie in larger memory, of which they are the greater part.
 ///
@@ -30,10 +36,11 @@ pub(crate) fn read(
     range: Range<u64>,
     holds: bool,
 ) -> Result<Vec<Buf>, Gap> {
+    let blocks = &Paced::new(blocks);
     let mut spans =
         Spans { blocks, site, removals: site.content.removals(), holds, turn: None, way: Vec::new() };
     let (mut pieces, mut at) = (Vec::new(), range.start);
-    while at < range.end {
+    while at < range.end && pieces.len() < LEAVES && (pieces.is_empty() || !blocks.is_spent()) {
         let most = range.end.saturating_sub(at);
         match spans.next(cid, at, most) {
             Ok(piece) if piece.is_empty() && pieces.is_empty() => {
@@ -49,7 +56,26 @@ pub(crate) fn read(
             Err(gap) => return Err(gap),
         }
     }
-    Ok(pieces)
+    Ok(joined(pieces))
+}
+
+/// Joins small pieces with those next to them.
+fn joined(pieces: Vec<Buf>) -> Vec<Buf> {
+    let mut all = Vec::new();
+    let mut pieces = pieces.into_iter().peekable();
+    while let Some(piece) = pieces.next() {
+        let is_small = |next: &Buf| next.len() < SMALL;
+        if !is_small(&piece) || !pieces.peek().is_some_and(is_small) {
+            all.push(piece);
+            continue;
+        }
+        let mut together = piece.to_vec();
+        while let Some(next) = pieces.next_if(is_small) {
+            together.extend_from_slice(&next);
+        }
+        all.push(together.into());
+    }
+    all
 }
 
 struct Spans<'a> {

@@ -188,3 +188,26 @@ async fn a_retrieval_that_ends_badly_is_an_error_of_the_body() {
     node.end(Err(crate::content::Miss::Refused { why: "no".into() }));
     assert!(body.collect().await.is_err());
 }
+
+#[tokio::test]
+async fn tiny_leaves_are_few_pieces() {
+    let mut blocks = Memory::new();
+    let content = dag::content(5000);
+    let cid = dag::file(&content, 1, &mut blocks);
+    for in_flight in [0, 1 << 20] {
+        let view = local(&blocks, cid, Bytes::new(in_flight));
+        let pieces = span::read(&blocks, view.site(), &cid, 0..5000, in_flight > 0).unwrap();
+        let [piece] = &pieces[..] else { panic!("{} pieces", pieces.len()) };
+        assert!((200..=span::LEAVES).contains(&piece.len()), "{}", piece.len());
+        assert!(content.starts_with(piece));
+        assert!(whole(&view, cid, 0..5000).await == content);
+    }
+    // What is large stays as it is.
+    let mixed: Vec<_> = [1, 2, 5000, 3]
+        .map(|len| (dag::raw(&content[..len], &mut blocks), u64::try_from(len).unwrap()))
+        .into();
+    let cid = dag::node(FILE, b"", &mixed, Some(5006), &mut blocks);
+    let view = local(&blocks, cid, Bytes::MIB);
+    let pieces = span::read(&blocks, view.site(), &cid, 0..5006, true).unwrap();
+    assert_eq!(pieces.iter().map(Buf::len).collect::<Vec<_>>(), [3, 5000, 3]);
+}

@@ -178,3 +178,44 @@ async fn misses_have_the_status_of_their_reason() {
         assert_eq!(refusal.json.is_some(), is_priced, "{miss}");
     }
 }
+
+#[tokio::test]
+async fn work_that_nobody_waits_for_finds_no_further_block() {
+    let leaf = leaf("a");
+    let view = view(&Arc::new(Arriving::new(memory(&[&leaf]))), &leaf, false);
+    let (cid, (entered, has_entered)) = (*leaf.cid(), tokio::sync::oneshot::channel());
+    let (go_on, may_go_on) = std::sync::mpsc::channel();
+    let (ended, has_ended) = tokio::sync::oneshot::channel();
+    let mut told = Some((entered, ended));
+    let work = move |blocks: &dyn BlockSource| {
+        let before = blocks.block(&cid).is_ok();
+        if let Some((entered, ended)) = told.take() {
+            entered.send(()).unwrap();
+            may_go_on.recv().unwrap();
+            let after =
+                [blocks.block(&cid).is_ok(), blocks.part(&cid, 0..1).is_ok(), blocks.has(&cid).is_ok()];
+            ended.send((before, after)).unwrap();
+        }
+        Ok(())
+    };
+    let waiting = tokio::spawn(async move { view.read(work).await });
+    has_entered.await.unwrap();
+    waiting.abort();
+    assert!(waiting.await.unwrap_err().is_cancelled());
+    go_on.send(()).unwrap();
+    assert_eq!(has_ended.await.unwrap(), (true, [false; 3]));
+}
+
+#[test]
+fn a_turn_ends_after_many_blocks_or_many_bytes() {
+    let (small, large) = (leaf("a"), Block::of(Codec::Raw, Buf::from(vec![0; 2 << 20])));
+    let blocks = memory(&[&small, &large]);
+    for (block, most) in [(&small, 256), (&large, 4)] {
+        let paced = Paced::new(&blocks);
+        for _ in 0..most {
+            assert!(!paced.is_spent());
+            assert_eq!(paced.block(block.cid()).unwrap().as_ref(), Some(block.data()));
+        }
+        assert!(paced.is_spent());
+    }
+}

@@ -388,3 +388,50 @@ fn a_selection_of_a_scope_walks_as_the_scope() {
         assert_eq!(order(root, &Selection::of(Scope::of(what)), &memory).unwrap(), plain);
     }
 }
+
+#[test]
+fn a_walk_remembers_and_waits_for_no_more_than_it_may() {
+    let memory = &mut Memory::new();
+    let leaves: Vec<Cid> = (0..100_u8)
+        .map(|n| {
+            let block = Block::of(Codec::Raw, Buf::copy_from_slice(&[n]));
+            memory.insert(block.clone());
+            *block.cid()
+        })
+        .collect();
+    let mut parts: Vec<Cid> = leaves.chunks(10).map(|part| node(part, memory)).collect();
+    parts.push(parts[0]);
+    let root = node(&parts, memory);
+    let walked = |budget| order(root, &Selection { budget, ..Selection::default() }, memory);
+    let fails = |budget| match walked(budget) {
+        Err(RunError::Walk(error)) => *error,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(walked(Budget { seen: 111, waiting: 20, ..Budget::MAX }).unwrap().len(), 111);
+    assert!(matches!(fails(Budget { seen: 110, ..Budget::MAX }), WalkError::TooLong { .. }));
+    assert!(matches!(fails(Budget { waiting: 10, ..Budget::MAX }), WalkError::TooWide { .. }));
+    // Who remembers nothing needs no memory for it.
+    let often =
+        Selection { repeats: true, budget: Budget { seen: 0, ..Budget::MAX }, ..Selection::default() };
+    assert_eq!(order(root, &often, memory).unwrap().len(), 122);
+}
+
+#[test]
+fn codecs_that_are_not_read_may_be_leaves_below_the_target() {
+    let memory = &mut Memory::new();
+    let blob = Block::of(Codec::Raw, Buf::from_static(b"blob 0"));
+    let git = Cid::new_v1(0x78, *blob.cid().hash());
+    memory.insert(blob);
+    let root = node(&[git], memory);
+    let lenient = Selection { unread_are_leaves: true, ..Selection::default() };
+    assert_eq!(order(root, &lenient, memory).unwrap(), [root, git]);
+    let unread = |root, selection| match order(root, selection, memory) {
+        Err(RunError::Walk(error)) => {
+            matches!(*error, WalkError::Codec { source: CodecError::Unsupported(0x78), .. })
+        }
+        _ => false,
+    };
+    let strict = Selection::default();
+    assert!(unread(root, &strict));
+    assert!(unread(git, &lenient), "as the target it is what was asked for");
+}

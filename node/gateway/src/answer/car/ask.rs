@@ -10,8 +10,12 @@ use pop_units::Bytes;
 use crate::asked::{CarForm, Query};
 use crate::refusal::Refusal;
 
-/// Most blocks of one archive: 1 TiB in blocks of 256 KiB. A walk without repeats remembers them all.
+/// Most blocks of one archive: 1 TiB in blocks of 256 KiB.
 const BLOCKS: u64 = 1 << 22;
+/// Most blocks that a walk without repeats remembers: what a table of 2^20 places takes, 57 MiB.
+const SEEN: usize = (1 << 20) / 8 * 7;
+/// Most links that wait: 8 MiB. A directory that is not sharded has some five thousand.
+const WAITING: usize = 1 << 16;
 /// Most bytes of one archive: what a client cannot fetch in the time of an answer, and a few blocks that link
 /// each other over and over can become.
 const BYTES: Bytes = Bytes::GIB.saturating_mul(1 << 12);
@@ -64,7 +68,9 @@ impl Ask {
             scope: Scope { path, what: self.what },
             bytes: self.bytes,
             repeats: self.repeats,
-            budget: Budget { blocks: BLOCKS, bytes: BYTES, ..Budget::MAX },
+            // Whoever is sent an archive can follow links that are not read here.
+            unread_are_leaves: true,
+            budget: Budget { blocks: BLOCKS, bytes: BYTES, seen: SEEN, waiting: WAITING, ..Budget::MAX },
         }
     }
 }

@@ -72,6 +72,68 @@ async fn codecs_without_known_links_are_single_blocks() {
 }
 
 #[tokio::test]
+async fn below_the_root_codecs_without_known_links_are_leaves() {
+    let mut memory = Memory::new();
+    let raw = Block::of(Codec::Raw, Buf::from_static(b"blob 0"));
+    let git = Cid::new_v1(0x78, *raw.cid().hash());
+    memory.insert(raw);
+    let file = add(&noise(1000), 100, &mut memory);
+    let entry = |name: &str, cid| Entry { name: name.to_owned(), cid, tsize: Bytes::ZERO };
+    let entries = vec![entry("a", git), entry("b", file)];
+    let root = *directory(entries, &Profile::default(), &mut memory).unwrap().0.cid();
+    for path in [format!("/ipfs/{root}?format=car"), format!("/ipfs/{root}?format=car&car-dups=y")] {
+        let (status, bytes, _, whole) = ask(memory.clone(), &path).await;
+        assert_eq!((status, whole), (200, true));
+        let mut car = car::CarReader::new(&bytes[..]).unwrap();
+        let mut cids = Vec::new();
+        while let Some(block) = car.next_block().unwrap() {
+            cids.push(*block.cid());
+        }
+        assert_eq!((cids[0], cids[1], cids[2]), (root, git, file));
+        assert!(cids.len() > 4);
+    }
+}
+
+#[tokio::test]
+async fn a_block_of_too_many_links_is_told_before_the_head() {
+    let mut memory = Memory::new();
+    let leaf = *Block::of(Codec::Raw, Buf::from_static(b"x")).cid();
+    let link = || pop_dag::codec::pb::Link { cid: leaf, name: None, tsize: None };
+    for (count, expected) in [(1 << 16, 404), ((1 << 16) + 1, 422)] {
+        let links = std::iter::repeat_with(link).take(count).collect();
+        let node = pop_dag::codec::pb::Node { links, data: None };
+        let wide = Block::of(Codec::DagPb, node.encode().into());
+        memory.insert(wide.clone());
+        // Its bytes show that they are not waited for: no block of the leaf is here.
+        let (status, bytes, _, whole) =
+            ask(memory.clone(), &format!("/ipfs/{}?format=car", wide.cid())).await;
+        let is_cut = status == 200 && !whole;
+        assert!(status == expected || expected == 404 && is_cut, "{count}: {status} {}", bytes.len());
+    }
+}
+
+#[tokio::test]
+async fn archives_at_once_are_counted() {
+    let mut memory = Memory::new();
+    let file = add(&noise(2 << 20), 100_000, &mut memory);
+    let entry = Entry { name: "a".to_owned(), cid: file, tsize: Bytes::ZERO };
+    let root = *directory(vec![entry], &Profile::default(), &mut memory).unwrap().0.cid();
+    let site = testing::site(memory);
+    let walks = std::sync::Arc::clone(&site.walks);
+    let _all_but_one = walks.try_acquire_many(u32::try_from(crate::site::WALKS).unwrap() - 1).unwrap();
+    for format in ["car", "tar"] {
+        let path = format!("/ipfs/{root}?format={format}");
+        let first = testing::ask(&site, "GET", &path, &[]).await;
+        assert_eq!(first.status().as_u16(), 200);
+        let second = testing::ask(&site, "GET", &path, &[]).await;
+        assert_eq!(second.status().as_u16(), 503);
+        assert!(second.headers().contains_key("retry-after"));
+        drop(first);
+        assert_eq!(testing::get(&site, "GET", &path, &[]).await.0.as_u16(), 200, "its place is free again");
+    }
+}
+
+#[tokio::test]
 async fn all_of_an_empty_file_is_no_mistake() {
     let mut memory = Memory::new();
     let profile = Rules::from(Profile::v0_2015());

@@ -5,7 +5,8 @@ use std::error::Error;
 use bytes::Bytes;
 use http::StatusCode;
 use pop_dag::walk::WalkError;
-use pop_dag::{Cid, CodecError, Walk, car, is_leaf};
+use pop_dag::{BlockSource, Cid, CodecError, Walk, car, is_leaf};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::Ask;
 use crate::answer::batch::{Batch, Here, Pieces};
@@ -22,6 +23,7 @@ pub(super) struct Writer {
     header: Option<Bytes>,
     /// What was begun and is not written yet.
     rest: Option<Rest>,
+    _right: OwnedSemaphorePermit,
 }
 
 /// The rest of a block whose start was written.
@@ -32,13 +34,18 @@ struct Rest {
 }
 
 impl Writer {
-    pub(super) fn new(asked: &Asked, found: &Found, ask: &Ask) -> Result<Self, Refusal> {
+    pub(super) fn new(
+        asked: &Asked,
+        found: &Found,
+        ask: &Ask,
+        right: OwnedSemaphorePermit,
+    ) -> Result<Self, Refusal> {
         let selection = ask.selection(asked.target.segments.clone());
         let walk = Walk::select(asked.target.root, &selection).map_err(|error| wrong(&error))?;
         let header = car::header(&[found.cid]);
         let header =
             header.map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-        Ok(Self { walk, header: Some(header), rest: None })
+        Ok(Self { walk, header: Some(header), rest: None, _right: right })
     }
 }
 
@@ -112,7 +119,7 @@ impl Rest {
 
 impl Pieces for Writer {
     fn fill(&mut self, batch: &mut Batch, here: &Here<'_>) -> Result<(), Gap> {
-        while !batch.is_full() {
+        while !batch.is_full() && !here.blocks.is_spent() {
             if let Some(rest) = &mut self.rest {
                 batch.push(rest.part(batch.room(), here)?);
                 self.rest = self.rest.take().filter(|rest| rest.at < rest.size);

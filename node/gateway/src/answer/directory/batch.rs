@@ -8,7 +8,7 @@ use pop_dag::unixfs::{Entry, ExportError, Outline, Position};
 
 use crate::body::gap;
 use crate::refusal::Refusal;
-use crate::view::View;
+use crate::view::{Paced, View};
 
 /// Entries of a batch: enough that the way to a thread and back does not count.
 const ENTRIES: usize = 256;
@@ -19,8 +19,17 @@ const NAMES: usize = 256 << 10;
 /// Entries that are passed in one go on the way to a page.
 const PASSED: u64 = 8192;
 
-/// Takes the next entry.
-type Step<'a> = dyn FnMut() -> Result<Option<Entry>, ExportError> + 'a;
+/// Takes the entries of one turn.
+struct Turn<'a> {
+    position: &'a mut Position,
+    blocks: Paced<'a>,
+}
+
+impl Turn<'_> {
+    fn next(&mut self) -> Result<Option<Entry>, ExportError> {
+        self.position.next(&self.blocks)
+    }
+}
 
 /// A listing under way.
 pub(super) struct Reader {
@@ -51,9 +60,9 @@ impl Reader {
             let most = PASSED.min(count - passed);
             let mut now = 0;
             passed += self
-                .read(move |step| {
-                    while now < most {
-                        if step()?.is_none() {
+                .read(move |turn| {
+                    while now < most && !turn.blocks.is_spent() {
+                        if turn.next()?.is_none() {
                             return Ok((now, true));
                         }
                         now += 1;
@@ -70,9 +79,9 @@ impl Reader {
         let most = usize::try_from(most).unwrap_or(ENTRIES).min(ENTRIES);
         let (mut entries, mut names) = (Vec::new(), 0);
         let entries = self
-            .read(move |step| {
-                while entries.len() < most && names < NAMES {
-                    let Some(entry) = step()? else { return Ok((std::mem::take(&mut entries), true)) };
+            .read(move |turn| {
+                while entries.len() < most && names < NAMES && !turn.blocks.is_spent() {
+                    let Some(entry) = turn.next()? else { return Ok((std::mem::take(&mut entries), true)) };
                     names += entry.name.len();
                     entries.push(entry);
                 }
@@ -86,12 +95,13 @@ impl Reader {
     /// whether the listing is over.
     async fn read<T: Default + Send + 'static>(
         &mut self,
-        mut work: impl FnMut(&mut Step<'_>) -> Result<(T, bool), ExportError> + Send + 'static,
+        mut work: impl FnMut(&mut Turn<'_>) -> Result<(T, bool), ExportError> + Send + 'static,
     ) -> Result<T, Refusal> {
         let mut held = self.position.take();
         let done = self.view.read(move |blocks| {
             let Some(position) = held.as_mut() else { return Ok(Default::default()) };
-            let (value, is_over) = work(&mut || position.next(blocks)).map_err(gap)?;
+            let mut turn = Turn { position, blocks: Paced::new(blocks) };
+            let (value, is_over) = work(&mut turn).map_err(gap)?;
             Ok((value, held.take().filter(|_| !is_over)))
         });
         let (value, position) = done.await?;

@@ -11,7 +11,8 @@ use pop_dag::unixfs::{Entry, EntryKind};
 use serde::Serialize;
 
 use super::batch::{Batch, Reader};
-use super::{broken, described, unchanged, untold};
+use super::{broken, described, unchanged};
+use crate::answer::untold;
 use crate::asked::Asked;
 use crate::disposition::Disposition;
 use crate::refusal::Refusal;

@@ -8,7 +8,7 @@ use pop_dag::{Block, Buf, Cid, Codec, Memory};
 
 use super::tour::Tour;
 use crate::testing;
-use crate::view::Gap;
+use crate::view::{Gap, Paced};
 
 /// A UnixFS message of a type, with more fields behind it.
 fn unixfs(kind: u8, more: &[u8]) -> Vec<u8> {
@@ -196,6 +196,62 @@ async fn memory_for_clients_changes_no_byte() {
     }
 }
 
+/// Looks a tree over; returns how many turns it took.
+fn looked_over(root: Cid, memory: &Memory) -> (u32, Result<(), Gap>) {
+    let (mut tour, mut turns) = (Tour::new(root), 0);
+    loop {
+        turns += 1;
+        match tour.look_over(&Paced::new(memory)) {
+            Ok(false) => {}
+            Ok(true) => return (turns, Ok(())),
+            Err(gap) => return (turns, Err(gap)),
+        }
+    }
+}
+
+#[test]
+fn others_have_their_turn_while_a_tree_is_looked_over() {
+    let memory = &mut Memory::new();
+    let below = |count: u32, memory: &mut Memory| {
+        let names: Vec<_> = (0..count).map(|n| format!("{n:04}")).collect();
+        let dirs: Vec<_> = names
+            .iter()
+            .map(|name| node(&[], &unixfs(1, &[0x12, 4, 0, 0, 0, name.as_bytes()[3]]), memory))
+            .collect();
+        let links: Vec<_> = names.iter().map(String::as_str).zip(dirs).collect();
+        dir(&links, memory)
+    };
+    let few = below(200, memory);
+    assert!(matches!(looked_over(few, memory), (1, Ok(()))));
+    let many = below(1000, memory);
+    assert!(matches!(looked_over(many, memory), (4, Ok(()))), "1,001 blocks in turns of 256");
+}
+
+#[tokio::test]
+async fn nothing_stands_where_a_symlink_leads_away() {
+    let memory = &mut Memory::new();
+    let file = leaf("x", memory);
+    let link = node(&[], &unixfs(4, b"\x12\x04/etc"), memory);
+    let inner = dir(&[("passwd", file)], memory);
+    for links in [
+        &[("a", link), ("a/passwd", file)][..],
+        &[("a", link), ("./a", inner)],
+        &[("a", link), ("b/../a", file)],
+        &[("a", link), ("a//b/c", link)],
+    ] {
+        let root = dir(links, memory);
+        let (status, bytes, _) = ask(&root, memory.clone()).await;
+        let text = String::from_utf8(bytes).unwrap();
+        assert_eq!(status, 400, "{links:?}: {text}");
+        assert!(text.contains("stands where a symlink leads away"), "{text}");
+    }
+    // A name that only begins the same is another one.
+    let root = dir(&[("a", link), ("ab", file), ("b", inner)], memory);
+    let (status, bytes, whole) = ask(&root, memory.clone()).await;
+    assert_eq!((status, whole), (200, true));
+    assert_eq!(unpack(&root, &bytes).len(), 5);
+}
+
 #[test]
 fn directories_without_end_are_cut_off() {
     let memory = &mut Memory::new();
@@ -219,7 +275,7 @@ fn directories_without_end_are_cut_off() {
     for _ in 0..200 {
         deep = dir(&[("a", deep)], memory);
     }
-    assert!(matches!(Tour::new(deep).look_over(memory), Err(Gap::Failed(_))));
+    assert!(matches!(looked_over(deep, memory), (_, Err(Gap::Failed(_)))));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The entries of a tree, one after the other, and the paths that they have in an archive.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::ops::Range;
 
 use http::StatusCode;
@@ -10,7 +12,7 @@ use pop_units::Bytes;
 
 use crate::body::gap;
 use crate::refusal::Refusal;
-use crate::view::Gap;
+use crate::view::{Gap, Paced};
 
 /// Most entries of an archive: directories that link each other over and over describe a tree without end.
 const MOST: u64 = 1 << 20;
@@ -18,6 +20,8 @@ const MOST: u64 = 1 << 20;
 const LOOKED_OVER: u64 = 4096;
 /// Most bytes of directory blocks that a client makes the archive hold.
 const HELD: Bytes = Bytes::new(8 << 20);
+/// Most symlinks of an archive; their places are remembered.
+const LINKS: usize = 1 << 18;
 /// Longest path in an archive.
 const LONGEST: usize = 64 << 10;
 
@@ -53,6 +57,7 @@ pub(super) struct Tour {
     due: Option<(Cid, Vec<String>)>,
     entries: u64,
     most: u64,
+    links: Links,
 }
 
 struct Level {
@@ -62,31 +67,36 @@ struct Level {
 }
 
 impl Tour {
-    pub(super) const fn new(root: Cid) -> Self {
+    pub(super) fn new(root: Cid) -> Self {
         Self::with_most(root, MOST)
     }
 
     /// Ends with an error after so many entries.
-    pub(super) const fn with_most(root: Cid, most: u64) -> Self {
-        Self { root, begun: false, open: Vec::new(), due: None, entries: 0, most }
+    pub(super) fn with_most(root: Cid, most: u64) -> Self {
+        Self { root, begun: false, open: Vec::new(), due: None, entries: 0, most, links: Links::default() }
     }
 
-    /// Looks the names of directories over, as far as they are here and within reason.
-    pub(super) fn look_over(mut self, blocks: &dyn BlockSource) -> Result<(), Gap> {
-        loop {
+    /// Looks the names of directories over, as far as they are here and within reason; returns false when it has
+    /// to go on in another turn.
+    pub(super) fn look_over(&mut self, blocks: &Paced<'_>) -> Result<bool, Gap> {
+        while !blocks.is_spent() {
             match self.list(blocks, LOOKED_OVER) {
                 // Leaves have no names below them.
-                Ok(Some((cid, _))) if is_leaf(&cid) => self.pass(),
+                Ok(Some((cid, path))) if is_leaf(&cid) => {
+                    self.links.check(&path).map_err(Gap::Failed)?;
+                    self.pass();
+                }
                 Ok(Some(_)) => match self.take(blocks) {
                     Ok(_) => {}
-                    Err(Gap::Missing(cid)) if cid != self.root => return Ok(()),
+                    Err(Gap::Missing(cid)) if cid != self.root => return Ok(true),
                     Err(gap) => return Err(gap),
                 },
-                Ok(None) => return Ok(()),
-                Err(Gap::Missing(cid)) if cid != self.root => return Ok(()),
+                Ok(None) => return Ok(true),
+                Err(Gap::Missing(cid)) if cid != self.root => return Ok(true),
                 Err(gap) => return Err(gap),
             }
         }
+        Ok(false)
     }
 
     /// Returns the next entry; `None` at the end. After a missing block it goes on where it was.
@@ -126,6 +136,7 @@ impl Tour {
         if self.entries >= self.most {
             return Err(Gap::Failed(too_large(&format!("it has more than {} entries", self.most))));
         }
+        self.links.check(&path).map_err(Gap::Failed)?;
         let once = Once::new(blocks);
         let what = match unixfs::resolve(&cid, &[], &once).map_err(unread)? {
             found if found.kind == EntryKind::Directory => {
@@ -134,7 +145,9 @@ impl Tour {
             }
             found if found.kind == EntryKind::Symlink => {
                 let target = unixfs::symlink_target(&cid, &once).map_err(gap)?;
-                What::Symlink(checked(target).map_err(Gap::Failed)?)
+                let target = checked(target).map_err(Gap::Failed)?;
+                self.links.add(&path).map_err(Gap::Failed)?;
+                What::Symlink(target)
             }
             found if found.kind == EntryKind::Value => What::Value(once.load(&cid)?),
             found => What::File(found.size),
@@ -169,6 +182,38 @@ impl Tour {
     }
 }
 
+/// Where the symlinks of an archive stand: what stands there or below would be written to where they lead, by those
+/// who unpack without looking. Of each only a hash is kept; the key is not known, so no two can be made to meet.
+#[derive(Default)]
+struct Links {
+    known: HashSet<u64>,
+    hasher: RandomState,
+}
+
+impl Links {
+    fn check(&self, path: &[String]) -> Result<(), Refusal> {
+        let is_through = !self.known.is_empty() && self.places(path).any(|place| self.known.contains(&place));
+        if is_through { Err(through(path)) } else { Ok(()) }
+    }
+
+    fn add(&mut self, path: &[String]) -> Result<(), Refusal> {
+        if self.known.len() >= LINKS {
+            return Err(too_large(&format!("it has more than {LINKS} symlinks")));
+        }
+        let place = self.places(path).last();
+        self.known.extend(place);
+        Ok(())
+    }
+
+    /// Returns the hashes of the places on a path, the last one that of its end.
+    fn places(&self, path: &[String]) -> impl Iterator<Item = u64> {
+        path.iter().scan(self.hasher.build_hasher(), |hasher, part| {
+            part.hash(hasher);
+            Some(hasher.finish())
+        })
+    }
+}
+
 /// Returns where a name leads from a directory. Names may hold slashes and steps up: they count as a path, as
 /// long as it ends below the top.
 fn below(directory: &[String], name: &str) -> Result<Vec<String>, Refusal> {
@@ -199,6 +244,11 @@ fn checked(target: String) -> Result<String, Refusal> {
 
 fn outside(name: &str) -> Refusal {
     let message = format!("relative UnixFS paths outside the root are not allowed: {name:?}");
+    Refusal::bad(message).hint("Ask for format=car and unpack it with care.")
+}
+
+fn through(path: &[String]) -> Refusal {
+    let message = format!("{:?} stands where a symlink leads away", path.join("/"));
     Refusal::bad(message).hint("Ask for format=car and unpack it with care.")
 }
 

@@ -2,6 +2,7 @@
 
 use pop_dag::Cid;
 use pop_units::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::header;
 use super::tour::{Tour, What};
@@ -13,6 +14,7 @@ use crate::view::Gap;
 pub(super) struct Writer {
     tour: Tour,
     file: Option<File>,
+    _right: OwnedSemaphorePermit,
 }
 
 /// A file whose head was written.
@@ -24,8 +26,8 @@ struct File {
 }
 
 impl Writer {
-    pub(super) const fn new(root: Cid) -> Self {
-        Self { tour: Tour::new(root), file: None }
+    pub(super) fn new(root: Cid, right: OwnedSemaphorePermit) -> Self {
+        Self { tour: Tour::new(root), file: None, _right: right }
     }
 
     /// Goes on with a file, as far as the batch has room.
@@ -48,7 +50,7 @@ impl Writer {
 
 impl Pieces for Writer {
     fn fill(&mut self, batch: &mut Batch, here: &Here<'_>) -> Result<(), Gap> {
-        while !batch.is_full() {
+        while !batch.is_full() && !here.blocks.is_spent() {
             if let Some(file) = self.file {
                 self.copy(file, batch, here)?;
                 continue;

@@ -131,3 +131,28 @@ async fn figures_tell_of_requests_bytes_and_caches() {
     assert_eq!(door.figure("pop_gateway_first_byte_seconds_count"), 3.0);
     door.close().await;
 }
+
+#[tokio::test]
+async fn head_claims_no_length_that_only_the_content_would_tell() {
+    let mut blocks = pop_dag::Memory::new();
+    let file = crate::testing::dag::raw(b"12345", &mut blocks);
+    let dir = crate::testing::dag::dir(&[("a", file)], &mut blocks);
+    let site = crate::testing::site(blocks);
+    let answer = move |request| crate::handle::handle(Arc::clone(&site), request, [127, 0, 0, 1].into());
+    let door = open(limits(), LogForm::Json, answer).await;
+    let head = |path: &str| format!("HEAD {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+    let paths = ["?format=car", "?format=tar", "/?format=json", "/", "?format=car"];
+    let mut client = door.connect().await;
+    for path in paths {
+        client.send(&head(&format!("/ipfs/{dir}{path}"))).await;
+        let (said, _) = client.answer().await;
+        assert!(said.starts_with("HTTP/1.1 200 OK\r\n") && said.contains("etag: "), "{path}: {said}");
+        assert!(!said.contains("content-length") && !said.contains("transfer-encoding"), "{path}: {said}");
+    }
+    // The connection is as good as before, and what is known is said.
+    client.send(&(head(&format!("/ipfs/{file}")) + &last("/"))).await;
+    let rest = client.rest().await.unwrap();
+    assert!(rest.contains("content-length: 5\r\n"), "{rest}");
+    drop(client);
+    door.close().await;
+}

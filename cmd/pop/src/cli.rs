@@ -106,9 +106,13 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
+/// Threads for blocking work. The pools of the daemon together ask for fewer; each thread keeps some memory.
+const BLOCKING: usize = 128;
+
 fn dispatch(cli: Cli, output: Output) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .max_blocking_threads(BLOCKING)
         .build()
         .map_err(|error| Error::of(ErrorCode::Internal, &error))?;
     let context = Context { repo: place::repo(cli.repo)?, output, verbose: cli.verbose };

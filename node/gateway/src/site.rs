@@ -12,8 +12,9 @@ use crate::request::lists::Lists;
 use crate::settings::Settings;
 use crate::upload::Gate;
 
-/// Blocking reads at once; above that, requests take turns.
-const READS: usize = 64;
+/// Blocking reads at once; above that, requests take turns. Each has a thread, and each thread keeps some MiB of the
+/// memory that it had last.
+const READS: usize = 16;
 /// Archives at once: each walk may come to hold some 70 MiB of what waits and what was seen.
 pub(crate) const WALKS: usize = 256;
 

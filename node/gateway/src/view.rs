@@ -183,7 +183,6 @@ impl View {
         let waiter = Waiter::default();
         let gone = waiter.gone();
         let attempt = move || {
-            let _turn = turn;
             let blocks = Guarded::new(&*blocks, &site.lists);
             let blocks = Awaited { blocks: &blocks, gone: &gone };
             let done = match missing {
@@ -194,11 +193,13 @@ impl View {
                 },
                 None => work(&blocks),
             };
-            (work, done)
+            // The turn outlives the work, so that the next one finds this thread idle and starts no other.
+            (work, done, turn)
         };
         let done = tokio::task::spawn_blocking(attempt).await;
         drop(waiter);
-        done.map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the work for this answer broke"))
+        done.map(|(work, done, _turn)| (work, done))
+            .map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the work for this answer broke"))
     }
 
     /// Returns the retrieval, if there is one.

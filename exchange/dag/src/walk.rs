@@ -93,6 +93,8 @@ pub struct Walk {
     budget: Budget,
     /// What the path has led to so far, one for each link that it crossed.
     roots: Vec<Cid>,
+    /// How many segments of the path stand before each of them.
+    starts: Vec<usize>,
     /// How many segments of the path stand before the first that the target has no link for.
     reached: usize,
     waiting: Vec<Waiting>,
@@ -168,6 +170,7 @@ impl Walk {
             unread_are_leaves: *unread_are_leaves,
             budget: *budget,
             roots: Vec::new(),
+            starts: Vec::new(),
             reached: scope.path.len(),
             waiting: Vec::new(),
             seen: HashMap::new(),
@@ -199,6 +202,12 @@ impl Walk {
     /// the target. Shards of directories are not among them.
     pub fn roots(&self) -> &[Cid] {
         &self.roots
+    }
+
+    /// Returns for each of [`Self::roots`] how many segments of the path lead to it: a link inside a value takes
+    /// several.
+    pub fn starts(&self) -> &[usize] {
+        &self.starts
     }
 
     /// Returns the segments that lead on inside the target, which has no link there; none before the path has
@@ -338,6 +347,7 @@ impl Walk {
 
     fn step_to(&mut self, cid: Cid, depth: u32) {
         self.roots.push(cid);
+        self.starts.push(self.passed);
         let follow = if self.passed == self.path.len() { Follow::Target } else { Follow::Path };
         self.waiting.push(Waiting { cid, depth, follow });
     }

@@ -2,14 +2,13 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, Method, Version};
+use http::{HeaderMap, Method};
 use pop_dag::Cid;
 
 /// A request for content.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
     pub(crate) method: Method,
-    pub(crate) version: Version,
     pub(crate) headers: HeaderMap,
     pub(crate) target: Target,
     pub(crate) query: Query,
@@ -17,6 +16,8 @@ pub(crate) struct Asked {
     pub(crate) format: Format,
     /// The client, behind proxies that are believed.
     pub(crate) from: IpAddr,
+    /// Whether what is not here may be looked for elsewhere for this client.
+    pub(crate) may_fetch: bool,
     /// The scheme, host and port that the client used.
     pub(crate) origin: Origin,
 }
@@ -125,10 +126,5 @@ impl Asked {
             | Format::Json
             | Format::Cbor => false,
         }
-    }
-
-    /// Returns the first value of a header, when it is text.
-    pub(crate) fn header(&self, name: &http::HeaderName) -> Option<&str> {
-        self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 }

@@ -31,6 +31,9 @@ const FOREVER: HeaderValue = HeaderValue::from_static("public, max-age=29030400,
 /// How long others may remember a redirect inside content: the shape of its URL is ours, and may change.
 const WEEK: HeaderValue = HeaderValue::from_static("public, max-age=604800");
 
+/// Asks for what is here and nothing else.
+const ONLY_CACHED: &str = "only-if-cached";
+
 /// Answers a request. Never fails: what goes wrong is an answer too.
 pub(crate) async fn handle(site: Arc<Site>, request: Request<Body>, from: IpAddr) -> Response<Body> {
     let has_uploads = site.settings.uploads.is_some();
@@ -100,24 +103,33 @@ fn greeting(site: &Site, origin: &Origin) -> Response<Body> {
 
 /// Answers with content, or as it is when it is not to be had in the form and the client takes that too.
 async fn content(site: &Arc<Site>, asked: &Asked, choice: &Choice) -> Result<Response<Body>, Refusal> {
-    match form(site, asked, choice).await {
+    let only_cached = headers::has_directive(&asked.headers, &header::CACHE_CONTROL, ONLY_CACHED);
+    let view = view(site, asked, asked.may_fetch && !only_cached);
+    match form(site, asked, choice, &view).await {
         Err(refusal) if refusal.status == StatusCode::NOT_ACCEPTABLE && choice.or_natural => {
             let natural = Asked { format: Format::Natural, ..asked.clone() };
-            form(site, &natural, &Choice::default()).await
+            form(site, &natural, &Choice::default(), &view).await
         }
         answered => answered,
     }
 }
 
 /// Answers with content in one form.
-async fn form(site: &Arc<Site>, asked: &Asked, choice: &Choice) -> Result<Response<Body>, Refusal> {
+async fn form(
+    site: &Arc<Site>,
+    asked: &Asked,
+    choice: &Choice,
+    view: &View,
+) -> Result<Response<Body>, Refusal> {
     let begun = Instant::now();
     refresh_lists(site, begun).await;
     site.lists.check(&asked.target.root, &asked.target.segments)?;
-    let only_cached = headers::has_directive(&asked.headers, &header::CACHE_CONTROL, "only-if-cached");
-    let view = view(site, asked, !only_cached);
-    let led = match lead(site, asked, &view).await {
-        Err(refusal) if redirects::apply_to(asked, &refusal) => instead(site, asked, &view, refusal).await,
+    if holds_all(asked)? {
+        site.lists.check_below(&asked.target.root, &asked.target.segments)?;
+    }
+    let only_cached = headers::has_directive(&asked.headers, &header::CACHE_CONTROL, ONLY_CACHED);
+    let led = match lead(site, asked, view).await {
+        Err(refusal) if redirects::apply_to(asked, &refusal) => instead(site, asked, view, refusal).await,
         led => led,
     };
     let Led { found, resolved, mut response, status } = match led {
@@ -148,10 +160,11 @@ struct Led {
 
 /// Follows the path and answers with what is there.
 async fn lead(site: &Arc<Site>, asked: &Asked, view: &View) -> Result<Led, Refusal> {
+    // Nothing is bought for a client that has to buy it itself.
+    charge(site, asked).await?;
     let found = resolve::find(view, &asked.target).await?;
     let resolved = Instant::now();
     check_found(site, asked, &found)?;
-    charge(site, asked, &found).await?;
     let response = answer(asked, &found, view.clone()).await?;
     Ok(Led { found, resolved, response, status: None })
 }
@@ -189,8 +202,16 @@ fn view(site: &Arc<Site>, asked: &Asked, may_fetch: bool) -> View {
         whole: asked.is_whole(),
         from: asked.from,
     };
-    let is_for = site.settings.fetch_for.iter().any(|net| net.contains(&asked.from));
-    View::new(Arc::clone(site), wanted, may_fetch && is_for)
+    View::new(Arc::clone(site), wanted, may_fetch)
+}
+
+/// Reads the parameters of an archive, and returns whether the answer holds everything below the path.
+fn holds_all(asked: &Asked) -> Result<bool, Refusal> {
+    match &asked.format {
+        Format::Car(form) => car::holds_all(asked, form),
+        Format::Tar => Ok(true),
+        _ => Ok(false),
+    }
 }
 
 /// Refuses what the path led to or through, when it is on the list of what is never served.
@@ -203,14 +224,19 @@ fn check_found(site: &Site, asked: &Asked, found: &Found) -> Result<(), Refusal>
         // Its index page may be what is shown of it.
         segments.push(directory::INDEX.to_owned());
     }
-    for (at, root) in found.roots.iter().enumerate() {
-        site.lists.check_block(root, segments.get(at..).unwrap_or_default())?;
+    let holds_all = holds_all(asked)?;
+    for (root, start) in found.roots.iter().zip(&found.starts) {
+        let below = segments.get(*start..).unwrap_or_default();
+        match holds_all {
+            true => site.lists.check_below(root, below)?,
+            false => site.lists.check_block(root, below)?,
+        }
     }
     site.lists.check_block(&found.cid, &[])
 }
 
 /// Refuses content that is sold to whoever asks from elsewhere; the owner's own programs read it.
-async fn charge(site: &Arc<Site>, asked: &Asked, found: &Found) -> Result<(), Refusal> {
+async fn charge(site: &Arc<Site>, asked: &Asked) -> Result<(), Refusal> {
     if asked.from.is_loopback() || !site.content.sells() {
         return Ok(());
     }
@@ -218,7 +244,7 @@ async fn charge(site: &Arc<Site>, asked: &Asked, found: &Found) -> Result<(), Re
         || Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the price of the content could not be read");
     let turn = Arc::clone(&site.reads).acquire_owned().await;
     let turn = turn.map_err(|_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the node is stopping"))?;
-    let root = found.roots.first().copied().unwrap_or(asked.target.root);
+    let root = asked.target.root;
     let content = Arc::clone(&site.content);
     let price = tokio::task::spawn_blocking(move || {
         let _turn = turn;
@@ -303,13 +329,13 @@ fn describe(response: &mut Response<Body>, asked: &Asked, found: &Found, choice:
     };
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(keep);
+    if asked.query.format.is_none() {
+        headers::add_vary(headers, "Accept");
+    }
     if is_moved {
         return;
     }
     insert(headers, "x-ipfs-path", &asked.target.content_path());
-    if asked.query.format.is_none() {
-        headers::add_vary(headers, "Accept");
-    }
     if !is_content {
         return;
     }

@@ -6,6 +6,8 @@
 
 mod rule;
 
+use std::collections::HashSet;
+
 use http::{HeaderValue, StatusCode, header};
 use pop_units::Bytes;
 
@@ -57,7 +59,9 @@ pub(crate) async fn find(asked: &Asked, view: &View) -> Result<Option<Outcome>, 
     let rules = Rule::parse_all(&text).map_err(|why| broken(&why))?;
     let Target { segments, slash, .. } = &asked.target;
     let found = rules.iter().find_map(|rule| Some((rule, rule.take(segments, *slash)?)));
-    found.map(|(rule, taken)| outcome(asked, rule.status(), &rule.lead(&taken))).transpose()
+    let Some((rule, taken)) = found else { return Ok(None) };
+    let to = rule.lead(&taken).map_err(|why| broken(&why))?;
+    outcome(asked, rule.status(), &to).map(Some)
 }
 
 /// Reads the file; `None` when there is none.
@@ -103,7 +107,7 @@ fn merge(to: &str, sent: Option<&str>) -> String {
     let (to, fragment) = to.split_once('#').map_or((to, None), |(to, fragment)| (to, Some(fragment)));
     let (path, own) = to.split_once('?').unwrap_or((to, ""));
     let name = |pair: &str| form_urlencoded::parse(pair.as_bytes()).next().map(|(name, _)| name.into_owned());
-    let said: Vec<String> = sent.split('&').filter_map(name).collect();
+    let said: HashSet<String> = sent.split('&').filter_map(name).collect();
     let own = own.split('&').filter(|pair| name(pair).is_some_and(|name| !said.contains(&name)));
     let query: Vec<&str> = own.chain([sent]).collect();
     let fragment = fragment.map(|fragment| format!("#{fragment}")).unwrap_or_default();

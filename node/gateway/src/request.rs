@@ -5,6 +5,7 @@
 //! it says of a proxy, unless it comes from one.
 
 pub(crate) mod accept;
+pub(crate) mod caller;
 pub(crate) mod cid;
 pub(crate) mod headers;
 pub(crate) mod host;
@@ -67,13 +68,13 @@ pub(crate) fn read(settings: &Settings, head: &Parts, peer: IpAddr) -> Result<Wi
     accept::refuse_form(settings.serves, &choice, &target, &head.headers, &query)?;
     let asked = Asked {
         method: head.method.clone(),
-        version: head.version,
         headers: head.headers.clone(),
         origin: address.origin(&settings.hosts, target.face),
         target,
         query,
         format: choice.format.clone(),
         from: host::client(settings, &head.headers, peer),
+        may_fetch: caller::may_fetch(settings, head, peer, &address),
     };
     Ok(Wish::Content(Box::new(asked), choice))
 }

@@ -28,6 +28,8 @@ pub(crate) const MALFORMED: Keep = Keep::For(Duration::from_secs(3600));
 pub(crate) struct Found {
     /// The roots of the path's segments, from the first root to the terminal; shards of directories are none.
     pub(crate) roots: Vec<Cid>,
+    /// How many segments lead to each of the roots.
+    pub(crate) starts: Vec<usize>,
     /// The terminal block.
     pub(crate) cid: Cid,
     pub(crate) kind: Kind,
@@ -66,7 +68,7 @@ impl Found {
 /// The path does not exist, a block on it is malformed, or is not to be had.
 pub(crate) async fn find(view: &View, target: &Target) -> Result<Found, Refusal> {
     let site = view.site();
-    let removals = site.content.removals();
+    let removals = site.changes();
     if let Some(found) = site.memory.path(&target.root, &target.segments, removals) {
         return Ok(found);
     }
@@ -84,17 +86,17 @@ pub(crate) fn follow(blocks: &dyn BlockSource, root: Cid, path: &[String]) -> Re
     let scope = Scope { path: path.to_vec(), what: What::Block };
     let mut walk = match Walk::new(root, &scope) {
         Ok(walk) => walk,
-        Err(error) => return ends_in_value(error, &[root]),
+        Err(error) => return ends_in_value(error, &[root], &[0]),
     };
     let mut last = None;
     while let Some(cid) = walk.want().copied() {
         let data = blocks.block(&cid)?.ok_or(Gap::Missing(cid))?;
         if let Err(error) = walk.on_block(&data) {
-            return ends_in_value(error, walk.roots());
+            return ends_in_value(error, walk.roots(), walk.starts());
         }
         last = Some((cid, data));
     }
-    let roots = walk.roots().to_vec();
+    let (roots, starts) = (walk.roots().to_vec(), walk.starts().to_vec());
     let cid = walk.target().copied().unwrap_or(root);
     let data = match (identity(&cid), last) {
         (Some(data), _) => Buf::copy_from_slice(data),
@@ -102,7 +104,7 @@ pub(crate) fn follow(blocks: &dyn BlockSource, root: Cid, path: &[String]) -> Re
         // A path may lead to a block that it has passed; the walk does not ask for it again.
         (None, _) => blocks.block(&cid)?.ok_or(Gap::Missing(cid))?,
     };
-    Ok(Found { roots, cid, kind: kind(&cid, data), rest: walk.rest().to_vec() })
+    Ok(Found { roots, starts, cid, kind: kind(&cid, data), rest: walk.rest().to_vec() })
 }
 
 /// Tells what a block is.
@@ -126,8 +128,8 @@ fn kind(cid: &Cid, data: Buf) -> Kind {
 }
 
 /// Tells what a walk's error is to the one who asked: where blocks are not looked into, the path ends there.
-fn ends_in_value(error: WalkError, roots: &[Cid]) -> Result<Found, Gap> {
-    let found = |cid, kind, rest| Found { roots: roots.to_vec(), cid, kind, rest };
+fn ends_in_value(error: WalkError, roots: &[Cid], starts: &[usize]) -> Result<Found, Gap> {
+    let found = |cid, kind, rest| Found { roots: roots.to_vec(), starts: starts.to_vec(), cid, kind, rest };
     match error {
         WalkError::NotFound { segment } => Err(absent(format!("there is no {segment:?}"))),
         WalkError::NotADirectory { segment, cid } if matches!(cid.codec(), CBOR | JSON) => {

@@ -48,8 +48,7 @@ use crate::settings::{Limits, Settings};
 use crate::site::Site;
 use crate::tls::{Acceptor, Keeper, TlsError};
 
-pub(crate) use crate::server::accept::{Handshake, listen};
-pub(crate) use crate::server::line::Line;
+pub(crate) use crate::server::accept::listen;
 
 /// How long connections may take to notice that they are cut.
 const CUT: Duration = Duration::from_secs(2);

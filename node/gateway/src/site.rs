@@ -52,4 +52,10 @@ impl Site {
             content,
         }
     }
+
+    /// Returns a number that grows when what was remembered may no longer be served: a block has left the node, or
+    /// the lists are others.
+    pub(crate) fn changes(&self) -> u64 {
+        self.content.removals().wrapping_add(self.lists.changes())
+    }
 }

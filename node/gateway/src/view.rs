@@ -81,7 +81,7 @@ impl View {
 
     /// Returns a small block that was read lately, without waiting.
     pub(crate) fn peek(&self, cid: &Cid) -> Option<Buf> {
-        self.0.site.memory.block(cid, self.0.site.content.removals())
+        self.0.site.memory.block(cid, self.0.site.changes())
     }
 
     /// Runs work that needs few and small blocks, right here when they were read lately.
@@ -100,7 +100,7 @@ impl View {
             Err(Gap::Missing(_)) => {}
         }
         let site = Arc::clone(&self.0.site);
-        self.read(move |blocks| work(&Remembering { blocks, site: &site })).await
+        self.read(move |blocks| work(&Guarded::new(&Remembering { blocks, site: &site }, &site.lists))).await
     }
 
     /// Runs work that needs few and small blocks over what is here, and returns nothing when a block is not.
@@ -113,14 +113,16 @@ impl View {
         &self,
         mut work: impl FnMut(&dyn BlockSource) -> Result<T, Gap> + Send + 'static,
     ) -> Result<Option<T>, Refusal> {
-        match work(&Remembered(self)) {
+        match work(&Guarded::new(&Remembered(self), &self.0.site.lists)) {
             Ok(value) => return Ok(Some(value)),
             Err(Gap::Failed(refusal)) => return Err(refusal),
             Err(Gap::Missing(_)) => {}
         }
         let site = Arc::clone(&self.0.site);
         let blocks = site.content.blocks();
-        let work = move |blocks: &dyn BlockSource| work(&Remembering { blocks, site: &site });
+        let work = move |blocks: &dyn BlockSource| {
+            work(&Guarded::new(&Remembering { blocks, site: &site }, &site.lists))
+        };
         match self.attempt(work, blocks, None).await?.1 {
             Ok(value) => Ok(Some(value)),
             Err(Gap::Failed(refusal)) => Err(refusal),
@@ -243,7 +245,10 @@ impl View {
         };
         let hint = match self.0.site.settings.fetch_for.is_empty() {
             true => "This node serves what it holds; with --gateway-fetch it looks for the rest elsewhere.",
-            false => "This node looks for content elsewhere only for those whom its --gateway-fetch names.",
+            false => {
+                "This node looks for content elsewhere only for those whom its --gateway-fetch names, and not \
+                 when a page of another site leads them here."
+            }
         };
         Refusal::new(StatusCode::NOT_FOUND, what).hint(hint)
     }
@@ -276,7 +281,7 @@ struct Remembering<'a> {
 
 impl BlockSource for Remembering<'_> {
     fn block(&self, cid: &Cid) -> Result<Option<Buf>, SourceError> {
-        let removals = self.site.content.removals();
+        let removals = self.site.changes();
         if let Some(block) = self.site.memory.block(cid, removals) {
             return Ok(Some(block));
         }

@@ -25,6 +25,14 @@ use crate::view::View;
 /// Changes with anything that changes the bytes of an archive, so that caches do not mix two.
 const WRITER: u32 = 1;
 
+/// Reads the parameters, and returns whether everything below the path is meant.
+///
+/// # Errors
+/// They mean nothing.
+pub(crate) fn holds_all(asked: &Asked, form: &CarForm) -> Result<bool, Refusal> {
+    Ok(Ask::read(&asked.query, form)?.what == What::All)
+}
+
 /// Streams a CAR.
 pub(crate) async fn answer(
     asked: &Asked,

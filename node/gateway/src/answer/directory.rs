@@ -35,9 +35,6 @@ const PAGE: u64 = 1000;
 /// The file that stands for its directory.
 pub(crate) const INDEX: &str = "index.html";
 
-/// The version of the JSON form, in its entity tag; it grows when the same directory gives other bytes.
-const JSON: &str = "1";
-
 /// Answers with the index page, a listing, or the redirect to the slash; in JSON always with a listing.
 pub(crate) async fn answer(asked: &Asked, found: &Found, view: View) -> Result<Response<Body>, Refusal> {
     if asked.format == Format::Json {
@@ -76,8 +73,11 @@ async fn index(found: &Found, view: &View) -> Result<Option<Found>, Refusal> {
         None => Ok(None),
     });
     let Some(index) = index.await? else { return Ok(None) };
+    view.site().lists.check_block(&index.cid, &[])?;
     match index.kind {
-        Kind::File(_) => Ok(Some(Found { roots: found.roots.clone(), ..index })),
+        Kind::File(_) => {
+            Ok(Some(Found { roots: found.roots.clone(), starts: found.starts.clone(), ..index }))
+        }
         Kind::Malformed => Err(index.refusal()),
         Kind::Directory | Kind::Symlink | Kind::Value | Kind::Other => {
             let message = format!("{INDEX} of the directory {dir} is no file");

@@ -37,8 +37,7 @@ pub(crate) fn read(
     holds: bool,
 ) -> Result<Vec<Buf>, Gap> {
     let blocks = &Paced::new(blocks);
-    let mut spans =
-        Spans { blocks, site, removals: site.content.removals(), holds, turn: None, way: Vec::new() };
+    let mut spans = Spans { blocks, site, removals: site.changes(), holds, turn: None, way: Vec::new() };
     let (mut pieces, mut at) = (Vec::new(), range.start);
     while at < range.end && pieces.len() < LEAVES && (pieces.is_empty() || !blocks.is_spent()) {
         let most = range.end.saturating_sub(at);
@@ -135,6 +134,8 @@ impl Spans<'_> {
     }
 
     fn node(&mut self, cid: &Cid, claimed: Option<Bytes>) -> Result<Arc<FileNode>, Gap> {
+        // What is remembered of it is behind no guard.
+        self.site.lists.check_block(cid, &[]).map_err(Gap::Failed)?;
         let memory = &self.site.memory;
         if let Some(node) = memory.node(cid, self.removals)
             && claimed.is_none_or(|claimed| claimed == node.size())

@@ -1,3 +1,5 @@
+mod guards;
+
 use std::io::Cursor;
 use std::net::Ipv4Addr;
 

@@ -13,7 +13,8 @@ fn nothing_is_remembered_across_a_removal() {
     let memory = Memory::new();
     let block = block(10);
     let (cid, segments) = (*block.cid(), vec!["a".to_owned()]);
-    let found = Found { roots: vec![cid], cid, kind: Kind::File(Bytes::new(10)), rest: Vec::new() };
+    let found =
+        Found { roots: vec![cid], starts: vec![0], cid, kind: Kind::File(Bytes::new(10)), rest: Vec::new() };
     memory.keep_block(&cid, block.data(), 1);
     memory.keep_path(&cid, &segments, &found, 1);
     assert_eq!(memory.block(&cid, 1), Some(block.data().clone()));

@@ -8,6 +8,9 @@ use crate::request::target;
 /// What `*` at the end of a path is called.
 const SPLAT: &str = "splat";
 
+/// The longest path or URL that a rule leads to; a name may stand in it often, and for a whole path.
+const MAX_LENGTH: usize = 8 << 10;
+
 /// A rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rule {
@@ -88,7 +91,10 @@ impl Rule {
     }
 
     /// Returns where the rule leads, with its names replaced.
-    pub(super) fn lead(&self, taken: &Taken<'_>) -> String {
+    ///
+    /// # Errors
+    /// Returns what is wrong when that is too long.
+    pub(super) fn lead(&self, taken: &Taken<'_>) -> Result<String, String> {
         let mut pieces = self.to.split(':');
         let mut led = pieces.next().unwrap_or_default().to_owned();
         for piece in pieces {
@@ -98,8 +104,14 @@ impl Rule {
                 Some((_, value)) => led.extend([value.as_str(), rest]),
                 None => led.extend([":", piece]),
             }
+            if led.len() > MAX_LENGTH {
+                break;
+            }
         }
-        led
+        match led.len() > MAX_LENGTH {
+            true => Err(format!("a rule leads to more than {MAX_LENGTH} bytes")),
+            false => Ok(led),
+        }
     }
 }
 

@@ -140,3 +140,14 @@ proptest! {
         }
     }
 }
+
+#[tokio::test]
+async fn a_rule_that_leads_to_more_than_a_url_is_broken() {
+    let rules = format!("/* /{}\n", ":splat".repeat(10_000));
+    let path = format!("/{}", "a".repeat(8000));
+    let (status, headers, body) = asked(&rules, "GET", &path).await;
+    assert_eq!((status, headers.contains_key("location")), (500, false));
+    assert!(body.contains("more than 8192 bytes"), "{body}");
+    let (status, headers, _) = asked("/* /:splat/:splat\n", "GET", "/abc").await;
+    assert_eq!((status, headers["location"].to_str().unwrap()), (301, "/abc/abc"));
+}

@@ -4,7 +4,6 @@ use http::{HeaderMap, StatusCode, header};
 
 use crate::asked::{CarForm, Format, Query, Target};
 use crate::refusal::{Keep, Refusal};
-use crate::request::target;
 use crate::settings::Serves;
 
 /// How the form of an answer was chosen.

@@ -123,6 +123,12 @@ pub(crate) fn client(settings: &Settings, headers: &HeaderMap, peer: IpAddr) -> 
     client
 }
 
+/// Returns whether the neighbour, a proxy, says who asked it.
+pub(crate) fn names_client(headers: &HeaderMap) -> bool {
+    let name = HeaderName::from_static("x-forwarded-for");
+    last(headers, &name).is_some_and(|hop| hop.parse::<IpAddr>().is_ok())
+}
+
 /// Returns what a host stands for. A host that nobody configured is a gateway by path.
 pub(crate) fn door(hosts: &[String], address: &Address) -> Door {
     for (namespace, of) in [(".ipfs.", true), (".ipns.", false)] {

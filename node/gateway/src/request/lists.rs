@@ -7,10 +7,13 @@
 pub(crate) mod guard;
 
 use std::collections::HashMap;
+use std::fs::Metadata;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use http::{HeaderValue, StatusCode, header};
 use pop_dag::Cid;
@@ -19,7 +22,7 @@ use crate::refusal::{Keep, Refusal};
 use crate::request::{cid, target};
 use crate::settings;
 
-/// How often the files are looked at: a stat a second is nothing, and whoever edits a list waits no longer.
+/// How often the files are looked at: a stat a second is nothing, and whoever edits a list waits twice as long.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// How long others may remember that content is forbidden: lists change both ways.
@@ -65,6 +68,8 @@ pub(crate) struct Lists {
 struct Watched {
     path: PathBuf,
     state: Mutex<State>,
+    /// How often there were other rules.
+    changes: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -72,13 +77,29 @@ struct State {
     rules: Option<Arc<Rules>>,
     /// What the file was like when it was read last.
     stamp: Option<Stamp>,
+    /// What it was like at the last look, when it had changed.
+    changing: Option<Stamp>,
     looked: Option<Instant>,
 }
 
+/// What tells one state of a file from another: inode, length, and when the content and the inode last changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
-    modified: Option<SystemTime>,
+    inode: (u64, u64),
     size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(file: &Metadata) -> Self {
+        Self {
+            inode: (file.dev(), file.ino()),
+            size: file.len(),
+            modified: (file.mtime(), file.mtime_nsec()),
+            changed: (file.ctime(), file.ctime_nsec()),
+        }
+    }
 }
 
 /// The lines of a list, by the multihash of the CID.
@@ -150,6 +171,22 @@ impl Lists {
         rules.find(block, segments).map_or(Ok(()), |rule| Err(rule.refusal()))
     }
 
+    /// Refuses an archive of everything below a path, when something there is never served.
+    ///
+    /// # Errors
+    /// It, or a path below it, is on the list of what is never served.
+    pub(crate) fn check_below(&self, block: &Cid, segments: &[String]) -> Result<(), Refusal> {
+        self.check_block(block, segments)?;
+        let rules = self.deny.as_ref().and_then(Watched::rules);
+        let rule = rules.as_ref().and_then(|rules| rules.find_below(block, segments));
+        rule.map_or(Ok(()), |rule| Err(rule.refusal().hint("What else there is can be had by its own path.")))
+    }
+
+    /// Returns a number that grows with every change of a list.
+    pub(crate) fn changes(&self) -> u64 {
+        self.all().map(|list| list.changes.load(Ordering::Acquire)).fold(0, u64::wrapping_add)
+    }
+
     fn all(&self) -> impl Iterator<Item = &Watched> {
         self.deny.iter().chain(&self.allow)
     }
@@ -157,7 +194,7 @@ impl Lists {
 
 impl Watched {
     fn new(path: PathBuf) -> Self {
-        Self { path, state: Mutex::default() }
+        Self { path, state: Mutex::default(), changes: AtomicU64::new(0) }
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -176,6 +213,9 @@ impl Watched {
     fn read(&self, now: Instant) -> Result<(), ListError> {
         let stamp = self.stamp()?;
         let text = std::fs::read_to_string(&self.path).map_err(|source| self.unreadable(source))?;
+        if self.stamp()? != stamp {
+            return Err(self.unreadable(io::Error::other("it was written to while it was read")));
+        }
         let rules = Rules::parse(&text).map_err(|(line, why)| {
             let path = self.path.clone();
             ListError::Line { path, line, why }
@@ -185,6 +225,7 @@ impl Watched {
         // A broken file is not read again before it changes.
         state.stamp = Some(stamp);
         state.rules = Some(Arc::new(rules?));
+        self.changes.fetch_add(1, Ordering::Release);
         Ok(())
     }
 
@@ -196,9 +237,8 @@ impl Watched {
             }
             state.looked = Some(now);
         }
-        let known = self.state().stamp;
         let read = match self.stamp() {
-            Ok(stamp) if known == Some(stamp) => return,
+            Ok(stamp) if !self.is_settled(stamp) => return,
             Ok(_) => self.read(now),
             Err(error) => Err(error),
         };
@@ -211,12 +251,20 @@ impl Watched {
         }
     }
 
+    /// Returns whether the file has changed, and not since the last look: an editor may have emptied it and write on.
+    fn is_settled(&self, stamp: Stamp) -> bool {
+        let mut state = self.state();
+        let is_new = state.stamp != Some(stamp);
+        let before = state.changing.replace(stamp);
+        is_new && before == Some(stamp)
+    }
+
     fn stamp(&self) -> Result<Stamp, ListError> {
         let found = std::fs::metadata(&self.path).map_err(|source| self.unreadable(source))?;
         if found.len() > MAX_SIZE {
             return Err(self.unreadable(io::Error::new(io::ErrorKind::FileTooLarge, "it is above 1 GiB")));
         }
-        Ok(Stamp { modified: found.modified().ok(), size: found.len() })
+        Ok(Stamp::of(&found))
     }
 
     fn unreadable(&self, source: io::Error) -> ListError {
@@ -246,6 +294,11 @@ impl Rules {
 
     fn find(&self, root: &Cid, segments: &[String]) -> Option<&Rule> {
         self.0.get(&root.hash().to_bytes())?.iter().find(|rule| segments.starts_with(&rule.below))
+    }
+
+    /// Finds a rule for something below a path.
+    fn find_below(&self, root: &Cid, segments: &[String]) -> Option<&Rule> {
+        self.0.get(&root.hash().to_bytes())?.iter().find(|rule| rule.below.starts_with(segments))
     }
 }
 

@@ -53,14 +53,6 @@ fn set(query: &mut Query, name: &str, value: &str) {
     }
 }
 
-impl Query {
-    /// Returns whether the URL carries a parameter.
-    pub(crate) fn has(&self, name: &str) -> bool {
-        let raw = self.raw.as_deref().unwrap_or_default();
-        form_urlencoded::parse(raw.as_bytes()).any(|(other, _)| other == name)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

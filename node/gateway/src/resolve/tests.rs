@@ -40,10 +40,10 @@ fn roots_are_those_of_the_segments() {
     let rest = Vec::new();
     assert_eq!(
         found(&blocks, outer, "sub/a.txt"),
-        Found { roots: vec![outer, inner, file], cid: file, kind, rest: rest.clone() }
+        Found { roots: vec![outer, inner, file], starts: vec![0, 1, 2], cid: file, kind, rest: rest.clone() }
     );
     assert_eq!(found(&blocks, outer, "sub").kind, Kind::Directory);
-    assert_eq!(found(&blocks, file, ""), Found { roots: vec![file], cid: file, kind, rest });
+    assert_eq!(found(&blocks, file, ""), Found { roots: vec![file], starts: vec![0], cid: file, kind, rest });
 }
 
 #[test]
@@ -96,6 +96,7 @@ fn values_are_followed_along_links_and_not_beyond() {
     let list = pop_dag::Value::List([inner.clone(), inner].into());
     let value = cbor(&map(vec![("list", list)]), &mut blocks);
     assert_eq!(found(&blocks, value, "list/1/link/f").roots, [value, dir, file]);
+    assert_eq!(found(&blocks, value, "list/1/link/f").starts, [0, 3, 4]);
     let inside = found(&blocks, value, "list/0/n");
     assert_eq!((inside.cid, inside.kind, inside.rest), (value, Kind::Value, path("list/0/n")));
     assert_eq!(refused(&blocks, value, "list/2").0, 404);
@@ -112,7 +113,10 @@ fn plain_values_and_unknown_codecs_are_not_looked_into() {
     let held = dag::raw(b"{\"a\":1}", &mut blocks);
     for (code, kind) in [(0x0200, Kind::Value), (0x51, Kind::Value), (0x78, Kind::Other)] {
         let cid = Cid::new_v1(code, *held.hash());
-        assert_eq!(found(&blocks, cid, ""), Found { roots: vec![cid], cid, kind, rest: Vec::new() });
+        assert_eq!(
+            found(&blocks, cid, ""),
+            Found { roots: vec![cid], starts: vec![0], cid, kind, rest: Vec::new() }
+        );
         let inside = found(&blocks, cid, "a");
         assert_eq!((inside.cid, inside.kind, inside.rest.is_empty()), (cid, kind, false));
     }

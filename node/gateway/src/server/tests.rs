@@ -7,7 +7,6 @@ mod multiplexed;
 mod private;
 mod speech;
 
-use std::path::Path;
 use std::sync::Mutex;
 
 use futures::future::BoxFuture;

@@ -5,14 +5,11 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 
 use super::owner::{Owner, Tokens};
 use crate::refusal::Refusal;
-
-/// Headers that proxies add.
-const FORWARDED: &[&str] =
-    &["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"];
+use crate::request::caller;
 
 /// Returns whose upload a request is.
 pub(crate) async fn owner(
@@ -58,10 +55,7 @@ fn bearer(parts: &Parts) -> Option<&[u8]> {
 
 /// Checks that a request comes from a program of this machine, and not from a web page or through a proxy.
 ///
-/// A browser here is led by any page in the world: it says so in `Origin` and `Sec-Fetch-Site`, and a name that an
-/// attacker points to this machine shows in `Host`. Pages that this gateway itself serves from a path have the opaque
-/// origin `null`. A proxy on this machine looks like its programs, but adds a header; whoever is behind it shows a token,
-/// also when it is believed.
+/// Whoever is behind a proxy shows a token, also when it is believed.
 fn local(parts: &Parts, from: IpAddr) -> Result<(), Refusal> {
     let refuse = |why: &str| {
         let refusal = Refusal::new(StatusCode::FORBIDDEN, why.to_owned());
@@ -72,19 +66,16 @@ fn local(parts: &Parts, from: IpAddr) -> Result<(), Refusal> {
     if !from.to_canonical().is_loopback() {
         return refuse("uploads from elsewhere need a token");
     }
-    if FORWARDED.iter().any(|name| parts.headers.contains_key(*name)) {
+    if caller::is_forwarded(&parts.headers) {
         return refuse("uploads through a proxy need a token");
     }
-    let Some(host) = host(parts).filter(|host| is_this_machine(host.host())) else {
+    let Some(host) = host(parts).filter(|host| caller::is_this_machine(host.host())) else {
         return refuse("the Host of an upload without a token is localhost or a loopback address");
     };
-    let origin = parts.headers.get_all(header::ORIGIN).iter();
-    let mut foreign = origin.filter(|origin| !is_origin_of(origin, &host));
-    if foreign.next().is_some() {
+    if caller::is_of_another_origin(&parts.headers, host.as_str()) {
         return refuse("a web page of another origin uploads only with a token");
     }
-    let site = parts.headers.get_all(HeaderName::from_static("sec-fetch-site")).iter();
-    if site.into_iter().any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none")) {
+    if caller::is_led(&parts.headers) {
         return refuse("a web page of another site uploads only with a token");
     }
     Ok(())
@@ -99,19 +90,6 @@ fn host(parts: &Parts) -> Option<Authority> {
     let (value, more) = (values.next()?, values.next());
     let host: Authority = value.to_str().ok()?.parse().ok()?;
     more.is_none().then_some(host)
-}
-
-/// Names below `localhost` are origins of content, so they are not this machine itself.
-fn is_this_machine(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let is_loopback = |ip: IpAddr| ip.to_canonical().is_loopback();
-    bare.eq_ignore_ascii_case("localhost") || bare.parse().is_ok_and(is_loopback)
-}
-
-fn is_origin_of(origin: &HeaderValue, host: &Authority) -> bool {
-    let Ok(origin) = origin.to_str() else { return false };
-    let rest = ["http://", "https://"].iter().find_map(|scheme| origin.strip_prefix(scheme));
-    rest.is_some_and(|rest| rest.eq_ignore_ascii_case(host.as_str()))
 }
 
 #[cfg(test)]

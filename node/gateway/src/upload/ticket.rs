@@ -7,7 +7,6 @@ use http::StatusCode;
 use pop_units::Bytes;
 use tokio_util::task::TaskTracker;
 
-use super::access;
 use super::ledger::{Denied, Ledger};
 use super::owner::{Owner, Tokens};
 use crate::refusal::Refusal;

@@ -5,7 +5,7 @@ use std::error::Error;
 use bytes::Bytes;
 use http::StatusCode;
 use pop_dag::walk::WalkError;
-use pop_dag::{BlockSource, Cid, CodecError, Walk, car, is_leaf};
+use pop_dag::{BlockSource, Cid, CodecError, Walk, What, car, is_leaf};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Ask;
@@ -19,6 +19,8 @@ use crate::view::Gap;
 /// An archive under way.
 pub(super) struct Writer {
     walk: Walk,
+    /// Whether everything below the target is meant.
+    holds_all: bool,
     /// What the archive begins with, until it was written.
     header: Option<Bytes>,
     /// What was begun and is not written yet.
@@ -45,7 +47,8 @@ impl Writer {
         let header = car::header(&[found.cid]);
         let header =
             header.map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-        Ok(Self { walk, header: Some(header), rest: None, _right: right })
+        let holds_all = ask.what == What::All;
+        Ok(Self { walk, holds_all, header: Some(header), rest: None, _right: right })
     }
 }
 
@@ -59,6 +62,10 @@ impl Writer {
             && self.leaf(&cid, size, batch, here)?
         {
             return Ok(true);
+        }
+        // What a list says of a path below this block holds for the archive of it.
+        if self.holds_all && self.walk.target().is_some() {
+            here.site.lists.check_below(&cid, &[]).map_err(Gap::Failed)?;
         }
         // Where no room was given for whole blocks, few of them are in memory at once.
         let turn = (!batch.holds()).then(|| here.site.memory.turn(&cid));

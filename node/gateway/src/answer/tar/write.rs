@@ -60,6 +60,8 @@ impl Pieces for Writer {
                 batch.end();
                 break;
             };
+            // What a list says of a path below an entry holds for the archive of it.
+            here.site.lists.check_below(&entry.cid, &[]).map_err(Gap::Failed)?;
             batch.push(header::of(&entry));
             batch.count();
             match entry.what {

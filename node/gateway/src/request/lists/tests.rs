@@ -124,17 +124,23 @@ fn a_changed_list_is_read_again_once_a_second_and_kept_when_it_is_broken() {
     assert_eq!(status(&lists, &root(V1), ""), None);
     assert!(lists.is_due(at(10)));
     lists.refresh(at(10));
-    assert_eq!(status(&lists, &root(V1), ""), Some(410));
+    assert_eq!(status(&lists, &root(V1), ""), None);
     assert!(!lists.is_due(at(10)));
+    let before = lists.changes();
+    lists.refresh(at(20));
+    assert_eq!(status(&lists, &root(V1), ""), Some(410));
+    assert!(lists.changes() > before);
 
     write(&format!("{OTHER}\nbroken line"));
-    lists.refresh(at(20));
+    lists.refresh(at(30));
+    lists.refresh(at(40));
     assert_eq!((status(&lists, &root(V1), ""), status(&lists, &root(OTHER), "")), (Some(410), None));
     std::fs::remove_file(dir.path().join("deny")).unwrap();
-    lists.refresh(at(30));
+    lists.refresh(at(50));
     assert_eq!(status(&lists, &root(V1), ""), Some(410));
     write(&format!("{OTHER}\n"));
-    lists.refresh(at(40));
+    lists.refresh(at(60));
+    lists.refresh(at(70));
     assert_eq!((status(&lists, &root(V1), ""), status(&lists, &root(OTHER), "")), (None, Some(410)));
 }
 
@@ -143,4 +149,56 @@ fn without_lists_nothing_is_looked_at() {
     let (_dir, lists) = lists(None, None);
     assert!(lists.is_empty() && !lists.is_due(Instant::now()));
     assert_eq!(status(&lists, &root(V1), "a"), None);
+}
+
+#[test]
+fn a_list_that_is_being_written_is_not_taken() {
+    let (dir, lists) = lists(Some(V0), None);
+    let start = Instant::now();
+    let write = |text: &str| std::fs::write(dir.path().join("deny"), text).unwrap();
+    lists.load(start).unwrap();
+    // Emptied first, then filled: each look sees another file.
+    for (second, text) in (1..).zip(["", "#\n", "# what we do not serve\n"]) {
+        write(text);
+        lists.refresh(start + Duration::from_secs(second));
+        assert_eq!(status(&lists, &root(V1), ""), Some(410), "{text:?}");
+    }
+    lists.refresh(start + Duration::from_secs(9));
+    assert_eq!(status(&lists, &root(V1), ""), None);
+}
+
+#[test]
+fn a_file_in_the_place_of_another_is_seen_whatever_its_time_and_length() {
+    let (dir, lists) = lists(Some(OTHER), None);
+    let (path, start) = (dir.path().join("deny"), Instant::now());
+    lists.load(start).unwrap();
+    let time = std::fs::metadata(&path).unwrap().modified().unwrap();
+    let beside = dir.path().join("beside");
+    std::fs::write(&beside, V1).unwrap();
+    std::fs::File::options().write(true).open(&beside).unwrap().set_modified(time).unwrap();
+    assert_eq!(V1.len(), OTHER.len());
+    std::fs::rename(&beside, &path).unwrap();
+    for second in 1..=2 {
+        lists.refresh(start + Duration::from_secs(second));
+    }
+    assert_eq!((status(&lists, &root(V1), ""), status(&lists, &root(OTHER), "")), (Some(410), None));
+}
+
+#[test]
+fn archives_are_refused_for_what_is_below_them() {
+    let (_dir, lists) = lists(Some(&format!("/ipfs/{V1}/a/b 451")), None);
+    lists.load(Instant::now()).unwrap();
+    let below =
+        |path: &str| lists.check_below(&root(V1), &names(path)).err().map(|found| found.status.as_u16());
+    for (path, expected) in [
+        ("", Some(451)),
+        ("a", Some(451)),
+        ("a/b", Some(451)),
+        ("a/b/c", Some(451)),
+        ("b", None),
+        ("a/c", None),
+    ] {
+        assert_eq!(below(path), expected, "{path}");
+    }
+    assert!(lists.check_below(&root(OTHER), &[]).is_ok());
 }

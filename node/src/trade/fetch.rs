@@ -258,6 +258,7 @@ impl Job<'_> {
         held: Held,
     ) -> Result<(Bought, Result<(), DealError>), DealError> {
         let (shared, offer) = (self.shared, &signed.offer);
+        let _turn = shared.buys.acquire().await.map_err(|_| DealError::Stopped)?;
         let size = offer.size.saturating_sub(held.bytes);
         let cost = offer.price.cost_of(size).map_err(Fault::from)?;
         let budget = self.budget(cost)?;

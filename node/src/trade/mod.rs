@@ -18,7 +18,7 @@ mod serve;
 mod shared;
 mod staged;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -34,6 +34,9 @@ pub(super) const ANSWERS: usize = 4;
 pub(super) const DELIVERIES: usize = 32;
 /// Proofs that are made at once for others: each reads a whole DAG, and deals need the disk too.
 pub(super) const PROOFS: usize = 2;
+/// Deals bought at once. Each may have a credit window of blocks in memory while the disk is behind, so this bounds it
+/// to 256 MiB; more wait their turn.
+pub(super) const BUYS: usize = 16;
 /// Copies that are pulled at once.
 pub(super) const PULLS: usize = 4;
 /// Copies that are pulled at once for one peer.
@@ -89,6 +92,7 @@ pub(super) struct Shared {
     pub(super) answers: Semaphore,
     pub(super) deliveries: Semaphore,
     pub(super) proofs: Semaphore,
+    pub(super) buys: Semaphore,
     pub(super) pulls: Semaphore,
     /// A peer joined a topic.
     pub(super) joined: Notify,
@@ -172,6 +176,7 @@ impl Shared {
             answers: Semaphore::new(ANSWERS),
             deliveries: Semaphore::new(DELIVERIES),
             proofs: Semaphore::new(PROOFS),
+            buys: Semaphore::new(BUYS),
             pulls: Semaphore::new(PULLS),
             joined: Notify::new(),
             tables: Mutex::new(tables),

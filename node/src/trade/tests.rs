@@ -38,13 +38,13 @@ mod replication;
 const DEADLINE: Duration = Duration::from_secs(60);
 const MIB: u64 = 1 << 20;
 
-async fn within<T>(work: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, work).await.expect("in time")
 }
 
 /// Play money: channels are made at once and every voucher is its cumulative amount in the clear.
 #[derive(Default)]
-struct Bank {
+pub(crate) struct Bank {
     /// By channel and lane: what the payer has promised, what the payee has taken.
     lanes: Mutex<HashMap<(Address, Lane), (AttoFil, AttoFil)>>,
     next: Mutex<u64>,
@@ -56,7 +56,7 @@ impl Bank {
         *self.next.lock().unwrap()
     }
 
-    fn taken(&self) -> AttoFil {
+    pub(crate) fn taken(&self) -> AttoFil {
         AttoFil::checked_sum(self.lanes.lock().unwrap().values().map(|(_, taken)| *taken)).unwrap()
     }
 
@@ -132,7 +132,7 @@ impl Purse for PlayPurse {
 }
 
 /// How a node is made.
-struct Setup {
+pub(crate) struct Setup {
     price: PricePerByte,
     chain: &'static str,
     region: &'static str,
@@ -165,13 +165,18 @@ impl Default for Setup {
 }
 
 impl Setup {
+    /// A node that asks this price, and whose money is in that bank.
+    pub(crate) fn at(price: PricePerByte, bank: &Arc<Bank>) -> Self {
+        Self { price, bank: Arc::clone(bank), ..Self::default() }
+    }
+
     fn options(&self) -> Options {
         let (capacity, segment_size) = self.disk;
         Options { capacity, segment_size, ..Options::default() }
     }
 }
 
-struct Node {
+pub(crate) struct Node {
     shared: Arc<Shared>,
     trade: Trade,
     events: Option<mpsc::Receiver<NetEvent>>,
@@ -187,7 +192,7 @@ impl Drop for Node {
 
 impl Node {
     /// A node that serves its peers.
-    fn start(setup: Setup) -> Self {
+    pub(crate) fn start(setup: Setup) -> Self {
         let mut node = Self::idle(setup);
         let events = node.events.take().unwrap();
         tokio::spawn(serve_peers(Arc::clone(&node.shared), events));
@@ -250,7 +255,12 @@ impl Node {
         Self { shared, trade, events: Some(events), stop, dir: Some(dir) }
     }
 
-    fn id(&self) -> PeerId {
+    /// Returns what other rooms build on.
+    pub(crate) fn parts(&self) -> (Trade, Store, Pool) {
+        (self.trade.clone(), self.shared.store.clone(), self.shared.pool.clone())
+    }
+
+    pub(crate) fn id(&self) -> PeerId {
         self.shared.net.local_peer_id()
     }
 
@@ -259,7 +269,7 @@ impl Node {
     }
 
     /// Connects, and waits until each knows the other's topics.
-    async fn join(&self, other: &Node) {
+    pub(crate) async fn join(&self, other: &Node) {
         within(self.shared.net.dial(other.address().await)).await.unwrap();
         let topics = topics(&self.shared.policy.regions);
         let other_topics = super::topics(&other.shared.policy.regions);
@@ -277,7 +287,7 @@ impl Node {
     }
 
     /// Commits a file of pseudo-random bytes and returns its root and the size of its blocks.
-    fn add_file(&self, len: u64, seed: u64) -> (Cid, Bytes) {
+    pub(crate) fn add_file(&self, len: u64, seed: u64) -> (Cid, Bytes) {
         let mut staging = self.shared.store.stage("test").unwrap();
         let mut reader = Noise { left: len, state: seed | 1 };
         let added = unixfs::add_file(&mut reader, &Rules::default(), &mut staging, &mut |_| ()).unwrap();

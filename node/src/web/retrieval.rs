@@ -379,28 +379,4 @@ impl Follower for Steps {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_retrieval_covers_what_lies_below_it_only_when_it_is_of_everything() {
-        let root: Cid = "bafkqaaa".parse().unwrap();
-        let key = |path: &str, whole| Key {
-            root,
-            path: path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect(),
-            whole,
-        };
-        let table = [
-            (key("", true), key("a/b", false), true),
-            (key("a", true), key("a/b", true), true),
-            (key("a", true), key("ab", false), false),
-            (key("a/b", true), key("a", false), false),
-            (key("a", false), key("a", false), true),
-            (key("a", false), key("a", true), false),
-            (key("a", false), key("a/b", false), false),
-        ];
-        for (one, other, covers) in table {
-            assert_eq!(one.covers(&other), covers, "{one:?} {other:?}");
-        }
-    }
-}
+mod tests;

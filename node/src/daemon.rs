@@ -83,6 +83,8 @@ pub struct Ready {
     pub chain_id: String,
     /// The URL of its gateway.
     pub gateway: Option<String>,
+    /// The same over TLS.
+    pub gateway_https: Option<String>,
     /// Where it is watched.
     pub admin: Option<std::net::SocketAddr>,
     /// Where pages in browsers reach its control API.
@@ -235,13 +237,14 @@ impl Running {
             listeners,
             socket: repo.socket(),
             chain_id,
-            gateway: node.gateway.get().cloned(),
+            gateway: node.gateway.get().map(|urls| urls.http.clone()),
+            gateway_https: node.gateway.get().and_then(|urls| urls.https.clone()),
             admin,
             pages: serving.pages(),
         };
         tracing::info!(
             peer = %ready.peer_id, chain = %ready.chain_id, repo = %repo.path().display(),
-            gateway = ready.gateway, admin = ready.admin.map(tracing::field::display),
+            gateway = ready.gateway, https = ready.gateway_https, admin = ready.admin.map(tracing::field::display),
             pages = ready.pages.map(tracing::field::display), "ready",
         );
         Ok(Self { repo, _lock: lock, node, serving, gateway, tasks, calls, workers, network, ready })
@@ -294,7 +297,7 @@ async fn open_doors(
     let gateway = Gateway::start(node, repo.path(), calls.clone(), tasks).await?;
     if let Some(gateway) = &gateway {
         // Set once: a node has one gateway.
-        let _ = node.gateway.set(gateway.url());
+        let _ = node.gateway.set(gateway.urls().clone());
     }
     let admin = web::watch(node, gateway.as_ref(), calls.clone(), workers.clone(), tasks).await?;
     let tcp = config.rpc_listen.map(|address| Ok::<_, RepoError>((address, repo.token("rpc.token")?)));

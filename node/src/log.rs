@@ -17,7 +17,8 @@ pub fn start(config: &Config) {
         _ => "warn",
     };
     let filter = EnvFilter::new(format!(
-        "{quiet},libp2p_kad=error,pop_node={level},pop_exchange={level},pop_store={level},pop_wallet={level},pop_chain={level}"
+        "{quiet},libp2p_kad=error,pop_node={level},pop_gateway={level},pop_exchange={level},pop_store={level},\
+         pop_wallet={level},pop_chain={level}"
     ));
     let colour = std::io::stderr().is_terminal();
     let lines =

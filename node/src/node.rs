@@ -11,6 +11,7 @@ use crate::money::Money;
 use crate::net::NetHandle;
 use crate::pool::Pool;
 use crate::trade::Trade;
+use crate::web::Urls;
 
 /// The parts of a running node.
 #[derive(Clone)]
@@ -25,7 +26,7 @@ pub(crate) struct Parts {
     /// Where the embedded chain is served to other nodes.
     pub(crate) chain_url: Option<String>,
     /// Where the gateway answers, once it does.
-    pub(crate) gateway: OnceLock<String>,
+    pub(crate) gateway: OnceLock<Urls>,
     pub(crate) net: NetHandle,
     pub(crate) trade: Trade,
     /// Puts and commits of the one open transaction take turns. The turn goes with the work and not with the

@@ -32,10 +32,21 @@ use crate::node::Node;
 
 /// The least that requests under way get at the end, so that short ones are not cut.
 const LEAST_DRAIN: Duration = Duration::from_secs(1);
+/// How long it may take after the drain until every connection is reset, and what was sent is written down. The
+/// gateway needs up to four seconds of it; a task that ended before would leave connections in the middle of an
+/// answer, closed as if the answer were whole.
+const CUT: Duration = Duration::from_secs(15);
+
+/// Where a gateway answers.
+#[derive(Clone, Debug)]
+pub(crate) struct Urls {
+    pub(crate) http: String,
+    pub(crate) https: Option<String>,
+}
 
 /// A gateway that answers.
 pub(crate) struct Gateway {
-    address: SocketAddr,
+    urls: Urls,
     ended: CancellationToken,
     task: AbortHandle,
     intakes: Intakes,
@@ -59,23 +70,31 @@ impl Gateway {
         let stock = Arc::new(Stock::new(node.clone(), addresses(node).await));
         let content: Arc<dyn Content> = stock.clone();
         let bound = Bound::bind(settings, content).await?;
-        let address = bound.address().map_err(|source| ServeError::Listen { address: listen, source })?;
+        let unknown = |source| ServeError::Listen { address: listen, source };
+        let address = bound.address().map_err(unknown)?;
+        let private = bound.private_address().map_err(unknown)?;
+        let urls = Urls {
+            http: format!("http://{address}"),
+            https: private.map(|address| format!("https://{address}")),
+        };
         let (ended, intakes) = (CancellationToken::new(), stock.intakes.clone());
         let (retrievals, figures) = (Arc::clone(&stock.retrievals), bound.figures());
         let run = run(bound, stock, stop, ended.clone().drop_guard());
         let task = tasks.spawn(run.instrument(tracing::info_span!("gateway")));
-        Ok(Some(Self { address, ended, task, intakes, retrievals, figures }))
+        Ok(Some(Self { urls, ended, task, intakes, retrievals, figures }))
     }
 
-    /// Returns where it answers plain HTTP.
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+    /// Returns where it answers.
+    pub(crate) const fn urls(&self) -> &Urls {
+        &self.urls
     }
 
-    /// Waits until every answer under way has ended, for at most `drain`; the stop must have been asked for.
+    /// Waits until every answer under way has ended, or was cut because `drain` is over; the stop must have been
+    /// asked for.
     pub(crate) async fn finished(&self, drain: Duration) {
-        if tokio::time::timeout(drain.max(LEAST_DRAIN), self.ended.cancelled()).await.is_err() {
-            tracing::warn!("requests to the gateway are cut off");
+        let limit = drain.max(LEAST_DRAIN).saturating_add(CUT);
+        if tokio::time::timeout(limit, self.ended.cancelled()).await.is_err() {
+            tracing::warn!("the gateway does not end");
             self.task.abort();
         }
         self.intakes.close().await;
@@ -117,7 +136,9 @@ async fn run(bound: Bound, stock: Arc<Stock>, stop: CancellationToken, _ended: D
     let node = stock.node();
     let counted = stock.usage.write_down(node.store.clone(), node.pool.clone(), answered.clone());
     let answering = async {
-        bound.run(stop).await;
+        // Known at the stop; without it when the daemon ends by itself.
+        let drain = || node.stop.borrow().unwrap_or_default().max(LEAST_DRAIN);
+        bound.run(stop, drain).await;
         stock.retrievals.finish().await;
         answered.cancel();
     };

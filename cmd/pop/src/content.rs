@@ -23,6 +23,9 @@ use crate::pipe::Pipe;
 use crate::place::absolute;
 use crate::spool::Spool;
 
+/// Names of a root that `list` shows.
+const NAMES: usize = 5;
+
 pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Error> {
     let output = context.output;
     // Paths are read before the daemon is asked for, so that a wrong one is told first.
@@ -284,6 +287,16 @@ fn name_text(entry: &HeldEntry) -> String {
     format!("{} ({}{absent})", entry.key, entry.size)
 }
 
+/// Says the first names; a line that holds a thousand shows none.
+fn names_text(entries: &[HeldEntry]) -> String {
+    let mut names: Vec<_> = entries.iter().take(NAMES).map(name_text).collect();
+    let more = entries.len().saturating_sub(NAMES);
+    if more > 0 {
+        names.push(format!("and {more} more"));
+    }
+    names.join(" ")
+}
+
 fn refs_text(refs: &[RefEntry]) -> String {
     let row = |entry: &RefEntry| {
         let state = match (entry.pinned, entry.complete) {
@@ -299,7 +312,7 @@ fn refs_text(refs: &[RefEntry]) -> String {
             entry.served.to_string(),
             entry.revenue_atto.to_string(),
             state.to_owned(),
-            entry.entries.iter().map(name_text).collect::<Vec<_>>().join(" "),
+            names_text(&entry.entries),
         ]
     };
     let head = ["root", "size", "used", "served", "revenue", "", "keys"];
@@ -332,4 +345,23 @@ fn figures_text(figures: &StoreFigures) -> String {
     rows.extend(figures.shadows.iter().map(|shadow| row(shadow.policy.clone(), shadow)));
     let head = format!("one ref in {}", figures.sampled_one_in);
     text + &table(&[&head, "uses", "hits", "of uses", "of bytes"], &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn list_shows_the_first_names_and_counts_the_rest() {
+        let entry = |key: usize| HeldEntry {
+            key: key.to_string(),
+            cid: "bafkqaaa".parse().unwrap(),
+            size: Bytes::new(1),
+            held: true,
+        };
+        let text = |count: usize| names_text(&(0..count).map(entry).collect::<Vec<_>>());
+        assert_eq!(text(0), "");
+        assert_eq!(text(5), "0 (1 B) 1 (1 B) 2 (1 B) 3 (1 B) 4 (1 B)");
+        assert_eq!(text(1000), "0 (1 B) 1 (1 B) 2 (1 B) 3 (1 B) 4 (1 B) and 995 more");
+    }
 }

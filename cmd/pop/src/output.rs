@@ -47,6 +47,14 @@ fn write(mut to: impl Write, text: &str) {
     let _ = write!(to, "{text}{end}").and_then(|()| to.flush());
 }
 
+/// Returns a URL as people read it: an address that stands for all says so.
+pub(crate) fn url(url: &str) -> String {
+    match url.contains("//0.0.0.0:") || url.contains("//[::]:") {
+        true => format!("{url} (all addresses)"),
+        false => url.to_owned(),
+    }
+}
+
 /// Aligns rows into columns, two spaces apart.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();

@@ -8,7 +8,7 @@ use pop_units::Span;
 
 use crate::cli::Context;
 use crate::link;
-use crate::output::{fields, table};
+use crate::output::{fields, table, url};
 
 /// What a daemon gets for its own order on top of what running deals get.
 const ORDER: Duration = Duration::from_secs(60);
@@ -67,14 +67,15 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Error
 
 fn pong_text(pong: &Pong) -> String {
     match pong {
-        Pong::Own { peer_id, addresses, peers, version, gateway } => {
+        Pong::Own { peer_id, addresses, peers, version, gateway, gateway_https } => {
             let mut rows = vec![
                 ("peer id", peer_id.clone()),
                 ("addresses", addresses.join("\n           ")),
                 ("peers", peers.len().to_string()),
                 ("version", version.clone()),
             ];
-            rows.extend(gateway.iter().map(|url| ("gateway", url.clone())));
+            rows.extend(gateway.iter().map(|address| ("gateway", url(address))));
+            rows.extend(gateway_https.iter().map(|address| ("https", url(address))));
             fields(&rows)
         }
         Pong::Peer { peer_id, version, latency_s } => fields(&[

@@ -155,7 +155,8 @@ fn greeting(ready: &Ready) -> String {
         ("chain", ready.chain_id.clone()),
         ("control", ready.socket.display().to_string()),
     ];
-    rows.extend(ready.gateway.iter().map(|url| ("gateway", url.clone())));
+    rows.extend(ready.gateway.iter().map(|url| ("gateway", output::url(url))));
+    rows.extend(ready.gateway_https.iter().map(|url| ("https", output::url(url))));
     rows.extend(ready.admin.iter().map(|address| ("admin", format!("http://{address}"))));
     rows.extend(ready.pages.iter().map(|address| ("pages", format!("ws://{address}"))));
     output::fields(&rows)

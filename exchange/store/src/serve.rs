@@ -51,6 +51,23 @@ impl Store {
         Ok(self.inner.use_ref(root, &serve)? == Some(true))
     }
 
+    /// Notes bytes that were sent below a root without that being a use. A crash may lose those of the last second.
+    /// Returns false when no ref has this root.
+    ///
+    /// # Errors
+    /// The state does not answer.
+    pub fn sent(&self, root: &Cid, bytes: Bytes) -> Result<bool, Error> {
+        let inner = &self.inner;
+        let _rows = inner.rows.lock();
+        let Some(was) = refs::load_bare(&inner.state, root)? else { return Ok(false) };
+        let found = Brief { bytes_served: was.bytes_served.saturating_add(bytes), ..was.clone() };
+        inner.cache.lock().note_earned(&was, &found);
+        let mut batch = Batch::new();
+        refs::put_bare(&mut batch, &found)?;
+        inner.apply_soon_with_cache(batch)?;
+        Ok(true)
+    }
+
     /// Says whether content that nobody here asked for is worth a place, before it is fetched: a copy for
     /// another node, say. Large content must be asked for twice. What this node's owner asks for is kept
     /// without this question.

@@ -146,11 +146,12 @@ impl Bound {
         self.site.figures.clone()
     }
 
-    /// Answers until `stop`, then lets answers under way end, within bounds.
+    /// Answers until `stop`, then lets answers under way end, for as long as `drain` says then, and resets the
+    /// connections of those that have not.
     ///
     /// Dropping it stops the listeners and leaves connections to their end; after `stop` it cuts them, so that
     /// whoever waits no longer for answers under way does not let them look whole.
-    pub async fn run(self, stop: CancellationToken) {
+    pub async fn run(self, stop: CancellationToken, drain: impl FnOnce() -> Duration + Send) {
         let (log, writer) = self.log.unzip();
         let content = Arc::clone(&self.site.content);
         let told = Told {
@@ -167,7 +168,7 @@ impl Bound {
         };
         // Until the stop; then nothing listens any more.
         let _ = stop.run_until_cancelled(futures::future::join(plain, private)).await;
-        hall.close().await;
+        hall.close(drain()).await;
         drop(hall);
         if let Some(writer) = writer {
             let _ = tokio::time::timeout(CUT, writer).await;
@@ -250,14 +251,15 @@ impl<A: Answer> Hall<A> {
         })
     }
 
-    /// Lets answers under way end, then cuts the others. Dropped before that, it cuts them at once.
-    async fn close(&self) {
+    /// Lets answers under way end for as long as `drain`, then cuts the others. Dropped before that, it cuts them at
+    /// once.
+    async fn close(&self, drain: Duration) {
         let _cut = CutOnDrop(self);
         self.told.figures.drain();
         self.stage.store(1, Ordering::Release);
         self.stop.cancel();
         self.tasks.close();
-        if tokio::time::timeout(self.limits.drain, self.tasks.wait()).await.is_ok() {
+        if tokio::time::timeout(drain, self.tasks.wait()).await.is_ok() {
             return;
         }
         tracing::warn!(

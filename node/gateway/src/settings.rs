@@ -73,8 +73,6 @@ pub struct Limits {
     pub stall: Duration,
     /// How long an answer may take in all.
     pub whole: Duration,
-    /// How long the stop waits for answers under way.
-    pub drain: Duration,
     /// Memory for blocks on their way to clients, over all of them.
     pub in_flight: Bytes,
 }
@@ -92,7 +90,6 @@ impl Default for Limits {
             idle: seconds(75),
             stall: seconds(30),
             whole: seconds(3600),
-            drain: seconds(30),
             in_flight: Bytes::MIB.saturating_mul(32),
         }
     }

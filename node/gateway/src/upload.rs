@@ -62,6 +62,8 @@ pub(crate) async fn answer(
     {
         gate.lingering.spawn(linger);
     }
+    let kept = received.as_ref().ok().map(|(uploaded, _)| uploaded.size.get());
+    site.figures.uploaded(kept);
     received.and_then(|(uploaded, is_directory)| created(&uploaded, is_directory))
 }
 

@@ -9,6 +9,7 @@ mod pace;
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::StatusCode;
 use pop_dag::{BlockSource, Buf, Cid, SourceError};
@@ -16,6 +17,7 @@ use tokio::sync::{OnceCell, watch};
 use tokio::time::timeout;
 
 use crate::content::{Arrival, Blocks, Miss, Wanted};
+use crate::figures::Fetched;
 use crate::refusal::Refusal;
 use crate::request::lists::guard::{Denied, Guarded};
 use crate::site::Site;
@@ -34,6 +36,8 @@ struct Shared {
     may_fetch: bool,
     /// Begun by the first block that is missing, and once.
     fetch: OnceCell<Result<Fetch, Miss>>,
+    /// Whether it was counted what came of the retrieval.
+    is_counted: AtomicBool,
 }
 
 /// A retrieval, as it is for this request.
@@ -67,7 +71,13 @@ impl From<SourceError> for Gap {
 
 impl View {
     pub(crate) fn new(site: Arc<Site>, wanted: Wanted, may_fetch: bool) -> Self {
-        Self(Arc::new(Shared { site, wanted, may_fetch, fetch: OnceCell::new() }))
+        Self(Arc::new(Shared {
+            site,
+            wanted,
+            may_fetch,
+            fetch: OnceCell::new(),
+            is_counted: AtomicBool::new(false),
+        }))
     }
 
     pub(crate) fn site(&self) -> &Arc<Site> {
@@ -155,7 +165,12 @@ impl View {
             let (back, done) = self.attempt(work, blocks, missing).await?;
             work = back;
             let cid = match done {
-                Ok(value) => return Ok(value),
+                Ok(value) => {
+                    if seen.is_some() {
+                        self.count(Fetched::Found);
+                    }
+                    return Ok(value);
+                }
                 Err(Gap::Failed(refusal)) => return Err(refusal),
                 Err(Gap::Missing(cid)) => cid,
             };
@@ -163,7 +178,7 @@ impl View {
             match (seen, ended) {
                 (None, _) => self.begin(&cid).await?,
                 (Some(_), Some(Ok(()))) => return Err(self.lost(&cid)),
-                (Some(_), Some(Err(miss))) => return Err(miss.into()),
+                (Some(_), Some(Err(miss))) => return Err(self.missed(miss)),
                 (Some((arrival, _)), None) => self.wait(&cid, arrival).await?,
             }
         }
@@ -222,7 +237,7 @@ impl View {
         match timeout(self.0.site.settings.fetch_timeout, begun).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(Miss::Local)) => Err(self.not_here(cid)),
-            Ok(Err(miss)) => Err(miss.clone().into()),
+            Ok(Err(miss)) => Err(self.missed(miss.clone())),
             Err(_) => Err(self.too_late("nobody was found who sends it")),
         }
     }
@@ -253,14 +268,28 @@ impl View {
         Refusal::new(StatusCode::NOT_FOUND, what).hint(hint)
     }
 
+    /// Counts what came of the retrieval, once: what fails after something was found breaks an answer off, and is
+    /// counted as that.
+    fn count(&self, how: Fetched) {
+        if !self.0.is_counted.swap(true, Ordering::Relaxed) {
+            self.0.site.figures.fetched(how);
+        }
+    }
+
+    fn missed(&self, miss: Miss) -> Refusal {
+        self.count(miss::counted(&miss));
+        miss.into()
+    }
+
     fn lost(&self, cid: &Cid) -> Refusal {
+        self.count(Fetched::Failed);
         let what = format!("block {cid} was not among what was retrieved of {}", self.0.wanted.root);
         Refusal::new(StatusCode::BAD_GATEWAY, what).retry_after(miss::SOON)
     }
 
     fn too_late(&self, tried: &str) -> Refusal {
         let seconds = self.0.site.settings.fetch_timeout.as_secs_f32();
-        Miss::TimedOut { tried: format!("{tried} within {seconds} s") }.into()
+        self.missed(Miss::TimedOut { tried: format!("{tried} within {seconds} s") })
     }
 }
 

@@ -35,6 +35,9 @@ results! {
             /// The URL of its gateway, where it has one.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             gateway: Option<String>,
+            /// The same over TLS, where that is spoken.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            gateway_https: Option<String>,
         },
         /// Another node.
         Peer {

@@ -28,7 +28,8 @@ async fn own(node: &Node) -> Result<Pong> {
         addresses: addresses.iter().map(ToString::to_string).collect(),
         peers: peers.iter().map(|peer| peer.peer.to_string()).collect(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        gateway: node.gateway.get().cloned(),
+        gateway: node.gateway.get().map(|urls| urls.http.clone()),
+        gateway_https: node.gateway.get().and_then(|urls| urls.https.clone()),
     })
 }
 

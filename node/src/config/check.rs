@@ -123,7 +123,12 @@ impl Config {
     fn check_names(&self) -> Result<(), Contradiction> {
         for (key, names) in [("gateway_hosts", &self.gateway_hosts), ("domains", &self.domains)] {
             if let Some(name) = names.iter().find(|name| !is_host(name)) {
-                let why = format!("{name:?} is no host name; write it without scheme and port");
+                let why = match key == "domains" && name.starts_with("*.") {
+                    true => format!(
+                        "{name:?}: wildcards need a proof by DNS; use certificate files (tls_cert_file, tls_key_file)"
+                    ),
+                    false => format!("{name:?} is no host name; write it without scheme and port"),
+                };
                 return Err(Contradiction::Wrong { key, why });
             }
         }

@@ -147,7 +147,7 @@ fn contradiction(flags: &[(&str, &str)]) -> Option<String> {
 fn settings_that_contradict_each_other_are_told_by_both_names() {
     let gateway = ("gateway_listen", "127.0.0.1:0");
     let here = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-    let tables: [(&[(&str, &str)], &str); 13] = [
+    let tables: [(&[(&str, &str)], &str); 14] = [
         (&[("upload_token_file", here)], "upload_token_file is given and gateway_listen is not"),
         (&[("gateway_fetch", "free")], "gateway_fetch is given and gateway_listen is not"),
         (&[("domains", "pop.example")], "domains is given and gateway_listen is not"),
@@ -177,6 +177,10 @@ fn settings_that_contradict_each_other_are_told_by_both_names() {
         (
             &[("gateway_hosts", "http://pop.example")],
             "gateway_hosts: \"http://pop.example\" is no host name; write it without scheme and port",
+        ),
+        (
+            &[gateway, ("domains", "*.a.example")],
+            "domains: \"*.a.example\": wildcards need a proof by DNS; use certificate files (tls_cert_file, tls_key_file)",
         ),
         (&[gateway, ("gateway_deny_file", "/nowhere/list")], "gateway_deny_file: /nowhere/list"),
     ];

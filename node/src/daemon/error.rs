@@ -1,6 +1,7 @@
 //! Why a daemon does not start or run on, and what its operator can do.
 
 use libp2p::Multiaddr;
+use pop_gateway::ServeError as GatewayError;
 use pop_rpc::ErrorCode;
 use pop_store::OpenError;
 
@@ -43,7 +44,7 @@ pub enum DaemonError {
     Rpc(#[from] ServeError),
     /// The gateway cannot be served.
     #[error("gateway")]
-    Gateway(#[from] pop_gateway::ServeError),
+    Gateway(#[from] GatewayError),
     /// Settings contradict each other.
     #[error(transparent)]
     Settings(#[from] Contradiction),
@@ -71,6 +72,10 @@ impl DaemonError {
             Self::Repo(_) | Self::Store(_) | Self::Close(_) => ErrorCode::Storage,
             Self::Money(MoneyError::Keys(keys)) if is_plain_refused(keys) => ErrorCode::Refused,
             Self::Money(MoneyError::NotOurs(_)) | Self::NotBuilt(_) | Self::NoRegion | Self::Settings(_) => {
+                ErrorCode::Usage
+            }
+            // Files that settings name, and what is in them.
+            Self::Gateway(GatewayError::List(_) | GatewayError::Tls(_) | GatewayError::Log(_)) => {
                 ErrorCode::Usage
             }
             Self::Tx(error) => error.code,

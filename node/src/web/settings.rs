@@ -13,7 +13,9 @@ const HTTPS: ([u8; 4], u16) = ([0, 0, 0, 0], 443);
 /// Returns the gateway's settings; `None` when there is to be none. The settings were checked.
 pub(super) fn of(config: &Config, repo: &Path) -> Option<Settings> {
     let listen = config.gateway_listen?;
-    let is_local = listen.ip().is_loopback();
+    let tls = tls(config, repo);
+    // Whoever reaches one of the listeners gets what the gateway serves.
+    let is_local = listen.ip().is_loopback() && tls.as_ref().is_none_or(|tls| tls.listen.ip().is_loopback());
     let serves = match (config.gateway_serve, is_local) {
         (ServeChoice::Full, _) | (ServeChoice::Auto, true) => Serves::Everything,
         (ServeChoice::Trustless, _) | (ServeChoice::Auto, false) => Serves::Trustless,
@@ -33,7 +35,7 @@ pub(super) fn of(config: &Config, repo: &Path) -> Option<Settings> {
         limits: limits(config),
         uploads: uploads(config, is_local),
         access_log: access_log(config),
-        tls: tls(config, repo),
+        tls,
     })
 }
 
@@ -86,4 +88,30 @@ fn tls(config: &Config, repo: &Path) -> Option<Tls> {
         },
     };
     Some(Tls { listen: config.tls_listen.unwrap_or_else(|| HTTPS.into()), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn serves(flags: &[(&'static str, String)]) -> (Serves, bool) {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config::load(dir.path(), flags).unwrap();
+        let settings = of(&config, dir.path()).unwrap();
+        (settings.serves, settings.uploads.is_some())
+    }
+
+    #[test]
+    fn what_is_reached_from_outside_by_either_listener_is_not_served_like_a_local_one() {
+        let flag = |key, value: &str| (key, value.to_owned());
+        let plain = flag("gateway_listen", "127.0.0.1:0");
+        let domains = flag("domains", "pop.example");
+        assert_eq!(serves(&[plain.clone()]), (Serves::Everything, true));
+        assert_eq!(serves(&[flag("gateway_listen", "0.0.0.0:0")]), (Serves::Trustless, false));
+        assert_eq!(serves(&[plain.clone(), domains.clone()]), (Serves::Trustless, false), "0.0.0.0:443");
+        let [inside, outside] = ["127.0.0.1:0", "192.0.2.1:443"].map(|at| flag("tls_listen", at));
+        assert_eq!(serves(&[plain.clone(), domains.clone(), inside]), (Serves::Everything, true));
+        let full = flag("gateway_serve", "full");
+        assert_eq!(serves(&[plain, domains, outside, full]), (Serves::Everything, false));
+    }
 }

@@ -94,4 +94,9 @@ fn settings_that_contradict_each_other_end_the_start_with_both_names() {
     assert_eq!(told, "domains is given and gateway_listen is not");
     let told = pop.json(&["start", "--gateway-listen", "127.0.0.2:0", "--gateway-deny-file", "none"]);
     assert!(told.failed(2).contains("gateway_deny_file"));
+    let list = pop.file("list");
+    fs::write(&list, "no CID\n").unwrap();
+    let deny = ["--gateway-deny-file", list.to_str().unwrap()];
+    let told = pop.json(&[&["start", "--gateway-listen", "127.0.0.2:0"], &deny[..]].concat());
+    assert!(told.failed(2).contains("line 1 of the list"));
 }

@@ -57,11 +57,13 @@ struct Open {
     log: tempfile::TempDir,
     writer: JoinHandle<()>,
     listening: JoinHandle<()>,
+    /// What answers under way get at the end.
+    drain: Duration,
 }
 
 /// Bounds that nothing meets by chance.
 fn limits() -> Limits {
-    Limits { connections: 4096, connections_per_address: 2048, drain: SOON, ..Limits::default() }
+    Limits { connections: 4096, connections_per_address: 2048, ..Limits::default() }
 }
 
 async fn open<F, R>(limits: Limits, form: LogForm, answer: F) -> Open
@@ -85,7 +87,7 @@ where
     let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     let listening = tokio::spawn(accept::serve(Arc::clone(&hall), listener, Plain));
-    Open { address, hall, figures, served, log, writer, listening }
+    Open { address, hall, figures, served, log, writer, listening, drain: SOON }
 }
 
 impl Open {
@@ -104,7 +106,7 @@ impl Open {
     async fn close(self) -> String {
         self.listening.abort();
         let _ = self.listening.await;
-        within(self.hall.close()).await;
+        within(self.hall.close(self.drain)).await;
         drop(self.hall);
         within(self.writer).await.unwrap();
         std::fs::read_to_string(self.log.path().join("log")).unwrap()

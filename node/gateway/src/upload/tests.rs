@@ -57,6 +57,13 @@ async fn a_raw_body_becomes_one_file() {
     assert_eq!(json, serde_json::json!({ "root": root, "size": 11, "replication": 3, "entries": [] }));
     assert_eq!(kept[0].files, [(String::new(), b"hello world".to_vec())]);
     assert_eq!(kept[0].order, Order { directory: None, replication: 3 });
+    let mut figures = String::new();
+    site.figures.write(&mut figures).unwrap();
+    for line in
+        ["uploads_total{result=\"kept\"} 1", "uploads_total{result=\"refused\"} 0", "uploaded_bytes_total 11"]
+    {
+        assert!(figures.contains(&format!("pop_gateway_{line}\n")), "{line} in {figures}");
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::content::Miss;
+use crate::figures::Fetched;
 use crate::refusal::{Keep, Refusal};
 
 /// Seconds after which it is worth asking again for what depends on others.
@@ -13,6 +14,19 @@ pub(super) const SOON: u64 = 10;
 const LATER: u64 = 60;
 /// What a verified DAG does not have, it will never have.
 const ABSENT: Duration = Duration::from_secs(86_400);
+
+/// Returns what a miss is counted as.
+pub(super) fn counted(miss: &Miss) -> Fetched {
+    match miss {
+        // A DAG whose blocks tell that a path is absent was found.
+        Miss::NoPath { .. } => Fetched::Found,
+        Miss::Local | Miss::NotFound { .. } => Fetched::NotFound,
+        Miss::TimedOut { .. } => Fetched::TimedOut,
+        Miss::Priced(_) => Fetched::Priced,
+        Miss::Refused { .. } => Fetched::Refused,
+        Miss::Full { .. } | Miss::Busy | Miss::Stopped => Fetched::Failed,
+    }
+}
 
 impl From<Miss> for Refusal {
     fn from(miss: Miss) -> Self {

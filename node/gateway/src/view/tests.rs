@@ -37,6 +37,15 @@ fn joined(cids: Vec<Cid>) -> impl FnMut(&dyn BlockSource) -> Result<String, Gap>
     }
 }
 
+/// Returns the counts of retrievals that are not zero.
+fn fetches(view: &View) -> Vec<String> {
+    let mut text = String::new();
+    view.site().figures.write(&mut text).unwrap();
+    let lines =
+        text.lines().filter(|line| line.starts_with("pop_gateway_fetches_total{") && !line.ends_with(" 0"));
+    lines.map(str::to_owned).collect()
+}
+
 #[tokio::test]
 async fn what_is_here_is_read_without_asking_anybody() {
     let (a, b) = (leaf("a"), leaf("b"));
@@ -71,6 +80,11 @@ async fn what_comes_is_waited_for_and_asked_for_once() {
     assert_eq!(content.asked(), 1);
     assert!(view.has_fetched());
     assert_eq!(content.staying(), 1);
+    assert_eq!(
+        fetches(&view),
+        ["pop_gateway_fetches_total{result=\"found\"} 1"],
+        "three readers, one retrieval"
+    );
     drop(view);
     assert_eq!(content.staying(), 0, "the last clone leaves the retrieval");
 }

@@ -204,9 +204,8 @@ async fn the_stop_lets_a_download_end_and_takes_no_more() {
 
 #[tokio::test]
 async fn the_stop_does_not_wait_for_ever() {
-    let mut limits = limits();
-    limits.drain = BRIEF;
-    let door = open(limits, LogForm::Json, |_| async { endless() }).await;
+    let mut door = open(limits(), LogForm::Json, |_| async { endless() }).await;
+    door.drain = BRIEF;
     let mut client = door.connect().await;
     client.send(&get("/")).await;
     door.until("pop_gateway_requests_open", 1.0).await;
@@ -222,7 +221,7 @@ async fn a_stop_that_is_given_up_cuts_what_is_under_way() {
     client.send("GET / HTTP/1.0\r\n\r\n").await;
     door.until("pop_gateway_requests_open", 1.0).await;
     let hall = Arc::clone(&door.hall);
-    let closing = tokio::spawn(async move { hall.close().await });
+    let closing = tokio::spawn(async move { hall.close(SOON).await });
     within(door.hall.stop.cancelled()).await;
     closing.abort();
     let end = within(client.rest()).await;

@@ -97,7 +97,7 @@ async fn what_is_bound_serves_both_ways_logs_and_stops() {
     let bound = Bound::bind(settings, Arc::new(testing::Fake::default())).await.unwrap();
     let (plain, private) = (bound.address().unwrap(), bound.private_address().unwrap().unwrap());
     let (figures, stop) = (bound.figures(), CancellationToken::new());
-    let running = tokio::spawn(bound.run(stop.clone()));
+    let running = tokio::spawn(bound.run(stop.clone(), || SOON));
 
     let mut client = TcpStream::connect(plain).await.unwrap();
     client.write_all(last("/ipfs/none").as_bytes()).await.unwrap();

@@ -106,7 +106,7 @@ mod tests {
         let flag = |key, value: &str| (key, value.to_owned());
         let plain = flag("gateway_listen", "127.0.0.1:0");
         let domains = flag("domains", "pop.example");
-        assert_eq!(serves(&[plain.clone()]), (Serves::Everything, true));
+        assert_eq!(serves(std::slice::from_ref(&plain)), (Serves::Everything, true));
         assert_eq!(serves(&[flag("gateway_listen", "0.0.0.0:0")]), (Serves::Trustless, false));
         assert_eq!(serves(&[plain.clone(), domains.clone()]), (Serves::Trustless, false), "0.0.0.0:443");
         let [inside, outside] = ["127.0.0.1:0", "192.0.2.1:443"].map(|at| flag("tls_listen", at));

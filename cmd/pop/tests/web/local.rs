@@ -50,7 +50,7 @@ fn what_is_sold_is_told_to_strangers_with_its_price() {
 fn told(pop: &Pop, what: &str) -> String {
     let log = pop.log();
     let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let mut found = lines.filter_map(|line| Some(line["fields"][what].as_str()?.to_owned()));
+    let mut found = lines.filter_map(|line| Some(line[what].as_str()?.to_owned()));
     found.next_back().unwrap_or_else(|| panic!("no {what} in {log}"))
 }
 

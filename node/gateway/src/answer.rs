@@ -6,6 +6,7 @@ pub(crate) mod codec;
 pub(crate) mod directory;
 pub(crate) mod file;
 pub(crate) mod raw;
+mod slice;
 pub(crate) mod tar;
 
 use std::io;

@@ -12,13 +12,13 @@ use pop_units::Bytes;
 
 use super::directory::to_slash;
 use super::file;
+use super::slice::Slice;
 use crate::asked::{Asked, Format};
 use crate::conditional::{self, Condition};
 use crate::disposition::Disposition;
 use crate::page;
 use crate::page::link::Place;
 use crate::page::value::{self, Facts};
-use crate::range::{self, Part};
 use crate::refusal::{Keep, Refusal};
 use crate::request::accept;
 use crate::resolve::Found;
@@ -113,25 +113,9 @@ pub(crate) async fn answer(
 /// Returns the block, or the part of it that is asked for.
 fn sliced(asked: &Asked, tag: &str, data: &Buf) -> Result<Response<Body>, Refusal> {
     let size = Bytes::of(data).get();
-    let part = match asked.is_head() || !conditional::allows_range(&asked.headers, tag) {
-        true => Part::Whole,
-        false => range::part(&asked.headers, size),
-    };
-    let (status, range) = match part {
-        Part::Whole => (StatusCode::OK, 0..size),
-        Part::Of(range) => (StatusCode::PARTIAL_CONTENT, range),
-        Part::Outside => return Err(range::outside(size)),
-    };
+    let slice = Slice::of(asked, tag, size)?;
     let place = |at| Bytes::new(at).as_usize();
-    let mut response = Response::new(Body::from(data.slice(place(range.start)..place(range.end))));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(range.end.saturating_sub(range.start)));
-    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    if status == StatusCode::PARTIAL_CONTENT {
-        headers.insert(header::CONTENT_RANGE, range::content_range(&range, size));
-    }
-    Ok(response)
+    Ok(slice.answer(Body::from(data.slice(place(slice.range.start)..place(slice.range.end)))))
 }
 
 /// Says how the block is called, and whether it is shown.

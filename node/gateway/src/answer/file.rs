@@ -7,11 +7,11 @@ use http::{HeaderValue, Response, StatusCode, header};
 use pop_dag::{BlockSource, Buf, Cid, unixfs};
 use pop_units::Bytes;
 
+use super::slice::Slice;
 use crate::asked::Asked;
 use crate::body::{self, FileBody};
 use crate::conditional::{self, Condition};
 use crate::disposition::Disposition;
-use crate::range::{self, Part};
 use crate::refusal::Refusal;
 use crate::resolve::{Found, Kind};
 use crate::sniff;
@@ -59,27 +59,14 @@ pub(crate) async fn answer(
         Condition::Failed => return Err(failed(&tag)),
     }
     let Some(size) = size else { return symlink(asked, found, &view, &tag).await };
-    let part = match asked.is_head() || !conditional::allows_range(&asked.headers, &tag) {
-        true => Part::Whole,
-        false => range::part(&asked.headers, size),
-    };
-    let (status, range) = match part {
-        Part::Whole => (StatusCode::OK, 0..size),
-        Part::Of(range) => (StatusCode::PARTIAL_CONTENT, range),
-        Part::Outside => return Err(range::outside(size)),
-    };
-    let content_type = type_of(asked, found, &view, &named, range.start == 0 && !asked.is_head()).await?;
-    let length = range.end.saturating_sub(range.start);
-    let content = if asked.is_head() { Body::empty() } else { body(found.cid, view, &range, size).await? };
-    let mut response = Response::new(content);
-    *response.status_mut() = status;
+    let slice = Slice::of(asked, &tag, size)?;
+    let content_type =
+        type_of(asked, found, &view, &named, slice.range.start == 0 && !asked.is_head()).await?;
+    let content =
+        if asked.is_head() { Body::empty() } else { body(found.cid, view, &slice.range, size).await? };
+    let mut response = slice.answer(content);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    if status == StatusCode::PARTIAL_CONTENT {
-        headers.insert(header::CONTENT_RANGE, range::content_range(&range, size));
-    }
     if sniff::is_active(content_type) && !asked.is_isolated() {
         headers.insert(header::CONTENT_SECURITY_POLICY, SANDBOX);
     }

@@ -1,18 +1,18 @@
 //! One block, as it is, whatever its codec.
 
 use axum::body::Body;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, header};
 use pop_dag::{Buf, Codec, identity};
 
 use crate::asked::Asked;
 use crate::conditional::{self, Condition};
 use crate::disposition::Disposition;
-use crate::range::{self, Part};
 use crate::refusal::Refusal;
 use crate::resolve::{Found, Kind};
 use crate::view::{Gap, View};
 
 use super::file::{failed, not_modified};
+use super::slice::Slice;
 
 /// Answers with the terminal block. A block that lies in its CID, such as the empty one that clients probe with,
 /// needs no storage.
@@ -27,26 +27,13 @@ pub(crate) async fn answer(asked: &Asked, found: &Found, view: View) -> Result<R
         Condition::Failed => return Err(failed(&tag)),
     }
     let (size, block) = content(asked, found, &view).await?;
-    let part = match asked.is_head() || !conditional::allows_range(&asked.headers, &tag) {
-        true => Part::Whole,
-        false => range::part(&asked.headers, size),
-    };
-    let (status, range) = match part {
-        Part::Whole => (StatusCode::OK, 0..size),
-        Part::Of(range) => (StatusCode::PARTIAL_CONTENT, range),
-        Part::Outside => return Err(range::outside(size)),
-    };
-    let mut response = Response::new(block.map_or_else(Body::empty, |block| Body::from(cut(&block, &range))));
-    *response.status_mut() = status;
+    let slice = Slice::of(asked, &tag, size)?;
+    let content = block.map_or_else(Body::empty, |block| Body::from(cut(&block, &slice.range)));
+    let mut response = slice.answer(content);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/vnd.ipld.raw"));
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(range.end.saturating_sub(range.start)));
-    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(header::ETAG, super::text(&tag)?);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if status == StatusCode::PARTIAL_CONTENT {
-        headers.insert(header::CONTENT_RANGE, range::content_range(&range, size));
-    }
     let name = asked.query.filename.clone().unwrap_or_else(|| format!("{}.bin", found.cid));
     headers.insert(header::CONTENT_DISPOSITION, Disposition::Attachment.named(&name));
     Ok(response)

@@ -10,9 +10,6 @@
 //! first needed block are verified; after it, a failure resets the connection, so that nobody takes half an
 //! answer for a whole one.
 
-// Figures of retrievals and uploads are not counted by anybody yet.
-#![allow(dead_code)]
-
 pub mod admin;
 mod answer;
 mod asked;

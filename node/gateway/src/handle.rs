@@ -242,14 +242,9 @@ async fn charge(site: &Arc<Site>, asked: &Asked) -> Result<(), Refusal> {
     }
     let broken =
         || Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the price of the content could not be read");
-    let turn = Arc::clone(&site.reads).acquire_owned().await;
-    let turn = turn.map_err(|_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the node is stopping"))?;
     let root = asked.target.root;
     let content = Arc::clone(&site.content);
-    let price = tokio::task::spawn_blocking(move || {
-        let _turn = turn;
-        content.price(&root)
-    });
+    let price = site.readers.run(move || content.price(&root));
     let Some(offer) = price.await.map_err(|_| broken())? else { return Ok(()) };
     let mut refusal = Refusal::new(StatusCode::PAYMENT_REQUIRED, "this content is sold");
     refusal.json = Some(serde_json::to_value(&offer).map_err(|_| broken())?);

@@ -24,6 +24,7 @@ mod handle;
 mod memory;
 mod page;
 mod range;
+mod readers;
 mod redirects;
 mod refusal;
 mod request;

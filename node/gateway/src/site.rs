@@ -8,13 +8,11 @@ use crate::body::Budget;
 use crate::content::Content;
 use crate::figures::Figures;
 use crate::memory::Memory;
+use crate::readers::Readers;
 use crate::request::lists::Lists;
 use crate::settings::Settings;
 use crate::upload::Gate;
 
-/// Blocking reads at once; above that, requests take turns. Each has a thread, and each thread keeps some MiB of the
-/// memory that it had last.
-const READS: usize = 16;
 /// Archives at once: each walk may come to hold some 70 MiB of what waits and what was seen.
 pub(crate) const WALKS: usize = 256;
 
@@ -22,8 +20,8 @@ pub(crate) const WALKS: usize = 256;
 pub(crate) struct Site {
     pub(crate) settings: Settings,
     pub(crate) content: Arc<dyn Content>,
-    /// Turns for blocking reads.
-    pub(crate) reads: Arc<Semaphore>,
+    /// Who reads blocks.
+    pub(crate) readers: Readers,
     /// Archives that may be under way.
     pub(crate) walks: Arc<Semaphore>,
     /// Who uploads; `None` when nobody may.
@@ -41,7 +39,7 @@ pub(crate) struct Site {
 impl Site {
     pub(crate) fn new(settings: Settings, content: Arc<dyn Content>) -> Self {
         Self {
-            reads: Arc::new(Semaphore::new(READS)),
+            readers: Readers::start(),
             walks: Arc::new(Semaphore::new(WALKS)),
             uploads: settings.uploads.as_ref().map(|uploads| Arc::new(Gate::new(uploads))),
             lists: Lists::new(&settings.lists),

@@ -194,8 +194,6 @@ impl View {
     where
         W: FnMut(&dyn BlockSource) -> Result<T, Gap> + Send + 'static,
     {
-        let turn = Arc::clone(&self.0.site.reads).acquire_owned().await;
-        let turn = turn.map_err(|_| Refusal::from(Miss::Stopped))?;
         let site = Arc::clone(&self.0.site);
         let waiter = Waiter::default();
         let gone = waiter.gone();
@@ -210,13 +208,11 @@ impl View {
                 },
                 None => work(&blocks),
             };
-            // The turn outlives the work, so that the next one finds this thread idle and starts no other.
-            (work, done, turn)
+            (work, done)
         };
-        let done = tokio::task::spawn_blocking(attempt).await;
+        let done = self.0.site.readers.run(attempt).await;
         drop(waiter);
-        done.map(|(work, done, _turn)| (work, done))
-            .map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the work for this answer broke"))
+        done.map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the work for this answer broke"))
     }
 
     /// Returns the retrieval, if there is one.

@@ -85,7 +85,7 @@ fn load(server: &Server, script: &Path, seconds: u64, body: u64) -> Result<f64> 
     let [requests, micros, bytes, bad] = values[..] else { anyhow::bail!(said()) };
     ensure!(bad == 0, "{bad} requests failed; {}", said());
     // A head beside each body, and one answer of each connection may have been under way at the end.
-    let each = bytes / requests.max(1);
-    ensure!((body..body + 2048).contains(&each), "{each} bytes an answer; {}", said());
+    let most = requests.saturating_add(CONNECTIONS.into()).saturating_mul(body + 2048);
+    ensure!((requests * body..most).contains(&bytes), "{bytes} bytes in {requests} answers; {}", said());
     Ok(number(requests) / (number(micros) / 1e6))
 }

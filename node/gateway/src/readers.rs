@@ -3,21 +3,35 @@
 //! A runtime starts a thread for blocking work whenever none is idle at that moment, and each keeps some MiB of the
 //! memory that it had last. With a thousand clients that is more than all their answers hold.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Semaphore, oneshot};
 
-/// How many there are: enough to keep a disk busy.
-const THREADS: usize = 8;
+/// How many there are: enough to keep a disk busy while the others wait for it.
+const THREADS: usize = 4;
 
 type Job = Box<dyn FnOnce() + Send>;
 
 /// The threads, which end with this.
 pub(crate) struct Readers {
-    jobs: mpsc::Sender<Job>,
-    /// One turn for each thread: no job waits behind another that a client has already left.
+    desk: Arc<Desk>,
+    /// One turn for each thread: no job waits behind another that its client has left.
     turns: Arc<Semaphore>,
+}
+
+/// Where jobs wait for a thread.
+#[derive(Default)]
+struct Desk {
+    waiting: Mutex<Waiting>,
+    more: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    jobs: VecDeque<Job>,
+    is_over: bool,
 }
 
 /// The work panicked, or no thread is there to do it.
@@ -27,17 +41,22 @@ pub(crate) struct Broken;
 impl Readers {
     /// Starts the threads; fewer when the system gives no more.
     pub(crate) fn start() -> Self {
-        let (jobs, waiting) = mpsc::channel::<Job>();
-        let waiting = Arc::new(Mutex::new(waiting));
-        let mut turns = 0;
-        for _ in 0..THREADS {
-            let waiting = Arc::clone(&waiting);
-            match std::thread::Builder::new().name("gateway-read".to_owned()).spawn(move || work(&waiting)) {
-                Ok(_) => turns += 1,
-                Err(error) => tracing::error!(%error, "a thread that reads blocks could not be started"),
+        let desk = Arc::<Desk>::default();
+        let start = |_: &usize| {
+            let desk = Arc::clone(&desk);
+            let started =
+                std::thread::Builder::new().name("gateway-read".to_owned()).spawn(move || desk.work());
+            if let Err(error) = &started {
+                tracing::error!(%error, "a thread that reads blocks could not be started");
             }
+            started.is_ok()
+        };
+        let started = (0..THREADS).filter(start).count();
+        let turns = Arc::new(Semaphore::new(started));
+        if started == 0 {
+            turns.close();
         }
-        Self { jobs, turns: Arc::new(Semaphore::new(turns)) }
+        Self { desk, turns }
     }
 
     /// Runs blocking work when its turn comes.
@@ -51,24 +70,46 @@ impl Readers {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Broken> {
         let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| Broken)?;
-        let (done, waiting) = oneshot::channel();
-        let job = Box::new(move || {
+        let (done, result) = oneshot::channel();
+        self.desk.put(Box::new(move || {
             let result = work();
             drop(turn);
-            // Nobody waits for it any more.
+            // Its client may have left.
             let _ = done.send(result);
-        });
-        self.jobs.send(job).map_err(|_| Broken)?;
-        waiting.await.map_err(|_| Broken)
+        }));
+        result.await.map_err(|_| Broken)
     }
 }
 
-fn work(waiting: &Mutex<mpsc::Receiver<Job>>) {
-    loop {
-        let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(job) = job else { return };
-        // Its caller is told by the answer that never comes; the thread is needed by others.
-        let _ = catch_unwind(AssertUnwindSafe(job));
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.desk.lock().is_over = true;
+        self.desk.more.notify_all();
+    }
+}
+
+impl Desk {
+    fn put(&self, job: Job) {
+        self.lock().jobs.push_back(job);
+        self.more.notify_one();
+    }
+
+    /// Does jobs until there will be no more.
+    fn work(&self) {
+        loop {
+            let is_idle = |waiting: &mut Waiting| waiting.jobs.is_empty() && !waiting.is_over;
+            let mut waiting =
+                self.more.wait_while(self.lock(), is_idle).unwrap_or_else(PoisonError::into_inner);
+            let Some(job) = waiting.jobs.pop_front() else { return };
+            drop(waiting);
+            // Who waits for it is told by the result that never comes; the thread is needed by others.
+            let _ = catch_unwind(AssertUnwindSafe(job));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // Nothing is done under the lock that could leave it half done.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

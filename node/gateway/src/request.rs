@@ -45,6 +45,10 @@ pub(crate) enum Wish {
 /// # Errors
 /// It names nothing, names something that is not served in this form, or names it in a way that is redirected.
 pub(crate) fn read(settings: &Settings, head: &Parts, peer: IpAddr) -> Result<Wish, Refusal> {
+    // A host without a path, as only CONNECT has it (RFC 9112, section 3.2.3).
+    if head.uri.authority().is_some() && head.uri.scheme().is_none() {
+        return Err(Refusal::bad("the target of the request is a host").hint("ask for a path, as /ipfs/CID"));
+    }
     let is_tls = head.extensions.get::<Transport>().is_some_and(|transport| transport.is_tls);
     let address = host::read(head, is_tls, host::is_proxy(settings, peer))?;
     let raw = head.uri.query();

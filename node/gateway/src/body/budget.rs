@@ -13,7 +13,7 @@ use super::{FIRST, SLOW};
 /// The unit that room is given in.
 const UNIT: u64 = 4096;
 /// What a body without room reads at a time.
-const FRUGAL: u64 = 32 << 10;
+const FRUGAL: u64 = 16 << 10;
 
 /// The bound on memory for what was read ahead.
 pub(crate) struct Budget {

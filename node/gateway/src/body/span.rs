@@ -16,6 +16,8 @@ use crate::view::{Gap, Paced};
 
 /// What is read of a leaf at a time: it stays in the processor's cache until it is sent.
 pub(crate) const SEGMENT: u64 = 256 << 10;
+/// What is read of it instead when less than that is wanted: an allocator keeps memory for each size and thread.
+const MORSEL: u64 = 64 << 10;
 
 /// Pieces below this are joined: one more piece costs more than the copy.
 const SMALL: usize = 4 << 10;
@@ -159,8 +161,9 @@ impl Spans<'_> {
             if claimed.is_some_and(|claimed| claimed != size) {
                 return Err(wrong());
             }
-            let range = range.start..range.end.min(range.start.saturating_add(SEGMENT)).min(size);
-            let wanted = range.end.saturating_sub(range.start);
+            let wanted = range.end.min(size).saturating_sub(range.start);
+            let wanted = if wanted < SEGMENT { wanted.min(MORSEL) } else { SEGMENT };
+            let range = range.start..range.start.saturating_add(wanted);
             return match self.blocks.part(cid, range)? {
                 None => Err(Gap::Missing(*cid)),
                 Some(part) if Bytes::of(&part).get() != wanted => Err(wrong()),

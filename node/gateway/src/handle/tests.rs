@@ -76,6 +76,15 @@ async fn methods_that_are_not_served_are_refused() {
 }
 
 #[tokio::test]
+async fn a_host_is_no_target() {
+    let site = site(Memory::new());
+    for target in ["rpc", "example.net:443", "127.0.0.1"] {
+        assert_eq!(get(&site, "GET", target, &[]).await.0, 400, "{target}");
+    }
+    assert_eq!(get(&site, "GET", "http://127.0.0.1", &[]).await.0, 200);
+}
+
+#[tokio::test]
 async fn uploads_are_a_post_to_the_root_and_nothing_else() {
     let uploads = Some(Uploads { tokens: None, body: Bytes::MIB, quota: None });
     let site = site_with(Settings { uploads, ..settings() }, Memory::new());

@@ -99,7 +99,8 @@ where
             from,
             began: Instant::now(),
         };
-        asker.answer(request)
+        // A connection keeps room for the work on an answer as long as it lives: here that is a pointer.
+        Box::pin(asker.answer(request))
     });
     let mut connection = pin!(speech.serve_connection(TokioIo::new(wire), service));
     let mut looks = Looks::new(&hall, Arc::clone(&pulse));

@@ -26,7 +26,7 @@ const UNREAD: usize = 32;
 
 /// What may wait to be written before a body is asked for more. Enough to follow on one another without a gap, and
 /// little enough that a thousand clients that read nothing hold next to nothing.
-const QUEUE: u64 = 32 * 1024;
+const QUEUE: u64 = 16 * 1024;
 
 /// What moves on one connection. Shared by its wire, its answers and its watch.
 #[derive(Default)]

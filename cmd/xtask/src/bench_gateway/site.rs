@@ -202,11 +202,11 @@ impl Drop for Nginx {
     }
 }
 
-/// A configuration as one would write it for large files: sendfile, connections kept. Without `tcp_nopush`, which holds
-/// the ends of ranges back for 40 ms each over loopback.
+/// A configuration as one would write it: sendfile, connections kept. `tcp_nopush` stands where it helps: with it small
+/// files are a quarter faster, and the ends of ranges are held back for 40 ms each.
 fn configuration(site: &Site, server: &Server, workers: NonZeroUsize) -> Result<String> {
     let folder = utf8(&site.folder)?.to_owned();
-    let (plain, tls) = (server.plain, server.tls);
+    let (plain, tls, small) = (server.plain, server.tls, &site.small);
     // Started by root it would give its workers to a user who may not read the folder.
     let user = if is_root()? { "user root;" } else { "" };
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -222,6 +222,7 @@ fn configuration(site: &Site, server: &Server, workers: NonZeroUsize) -> Result<
             keepalive_timeout 75s; keepalive_requests 100000000; default_type application/octet-stream;
             server {{
                 listen {plain}; listen {tls} ssl; root {folder}/web;
+                location {small} {{ tcp_nopush on; }}
                 ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem;
                 ssl_protocols TLSv1.3;
             }}

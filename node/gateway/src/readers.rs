@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 /// How many there are: enough to keep a disk busy while the others wait for it.
 const THREADS: usize = 4;
@@ -15,11 +15,10 @@ const THREADS: usize = 4;
 type Job = Box<dyn FnOnce() + Send>;
 
 /// The threads, which end with this.
-pub(crate) struct Readers {
-    desk: Arc<Desk>,
-    /// One turn for each thread: no job waits behind another that its client has left.
-    turns: Arc<Semaphore>,
-}
+///
+/// A job waits for a thread and not for whoever wants its result: an answer whose client has stopped is not polled,
+/// and a turn that it were given would be kept from all others.
+pub(crate) struct Readers(Arc<Desk>);
 
 /// Where jobs wait for a thread.
 #[derive(Default)]
@@ -52,30 +51,26 @@ impl Readers {
             started.is_ok()
         };
         let started = (0..THREADS).filter(start).count();
-        let turns = Arc::new(Semaphore::new(started));
-        if started == 0 {
-            turns.close();
-        }
-        Self { desk, turns }
+        desk.lock().is_over = started == 0;
+        Self(desk)
     }
 
     /// Runs blocking work when its turn comes.
     ///
-    /// Cancel safe: work that has begun goes on, and its result is dropped.
+    /// Cancel safe: work that has begun goes on, and its result is dropped; other work is not begun.
     ///
     /// # Errors
-    /// The work panicked.
+    /// The work panicked, or there are no threads.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Broken> {
-        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| Broken)?;
         let (done, result) = oneshot::channel();
-        self.desk.put(Box::new(move || {
-            let result = work();
-            drop(turn);
-            // Its client may have left.
-            let _ = done.send(result);
+        self.0.put(Box::new(move || {
+            if !done.is_closed() {
+                // Who waited for it may have left meanwhile.
+                let _ = done.send(work());
+            }
         }));
         result.await.map_err(|_| Broken)
     }
@@ -83,15 +78,19 @@ impl Readers {
 
 impl Drop for Readers {
     fn drop(&mut self) {
-        self.desk.lock().is_over = true;
-        self.desk.more.notify_all();
+        self.0.lock().is_over = true;
+        self.0.more.notify_all();
     }
 }
 
 impl Desk {
     fn put(&self, job: Job) {
-        self.lock().jobs.push_back(job);
-        self.more.notify_one();
+        let mut waiting = self.lock();
+        if !waiting.is_over {
+            waiting.jobs.push_back(job);
+            drop(waiting);
+            self.more.notify_one();
+        }
     }
 
     /// Does jobs until there will be no more.
@@ -116,6 +115,7 @@ impl Desk {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+    use std::sync::mpsc;
 
     use super::*;
 
@@ -134,11 +134,41 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_that_nobody_waits_for_gives_its_turn_back() {
+    async fn work_that_nobody_waits_for_is_not_begun() {
         let readers = Readers::start();
-        for _ in 0..10 * THREADS {
-            drop(futures::future::select(Box::pin(readers.run(|| ())), std::future::ready(())).await);
+        let (begun, begins) = mpsc::channel();
+        let mut stops = Vec::new();
+        let mut busy = Vec::new();
+        for _ in 0..THREADS {
+            let (stop, stopped) = mpsc::channel::<()>();
+            stops.push(stop);
+            let begun = begun.clone();
+            busy.push(Box::pin(readers.run(move || {
+                begun.send(()).unwrap();
+                drop(stopped.recv());
+            })));
+        }
+        for one in &mut busy {
+            let _ = futures::poll!(one);
+            begins.recv().unwrap();
+        }
+        let mut left = Box::pin(readers.run(move || begun.send(())));
+        let _ = futures::poll!(&mut left);
+        drop((left, stops));
+        assert!(readers.run(|| true).await.is_ok());
+        assert!(begins.recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn who_stops_waiting_holds_up_nobody() {
+        let readers = Readers::start();
+        let mut stopped: Vec<_> = (0..10 * THREADS).map(|n| Box::pin(readers.run(move || n))).collect();
+        for one in &mut stopped {
+            let _ = futures::poll!(one);
         }
         assert!(readers.run(|| true).await.is_ok());
+        for (n, one) in stopped.into_iter().enumerate() {
+            assert_eq!(one.await.ok(), Some(n));
+        }
     }
 }

@@ -28,6 +28,8 @@ enum Kill {
     Gateway,
     Provider,
     /// While an HTTP/1.0 client reads a CAR, of which nobody says how long it is.
+    GatewayOfCar,
+    /// Likewise.
     ProviderOfCar,
 }
 
@@ -36,8 +38,17 @@ impl Kill {
         match self {
             Self::Gateway => "the gateway, in a fetch",
             Self::Provider => "the provider, in a fetch",
+            Self::GatewayOfCar => "the gateway, in a CAR to HTTP/1.0",
             Self::ProviderOfCar => "the provider, in a CAR to HTTP/1.0",
         }
+    }
+
+    fn is_of_gateway(self) -> bool {
+        matches!(self, Self::Gateway | Self::GatewayOfCar)
+    }
+
+    fn is_of_car(self) -> bool {
+        matches!(self, Self::GatewayOfCar | Self::ProviderOfCar)
     }
 }
 
@@ -61,7 +72,7 @@ pub(super) fn rounds(binary: &Binary, folder: &Path, size: Bytes, rounds: u32) -
     let mut pair = Pair::open(binary, folder, size)?;
     let mut done = Vec::new();
     for number in 0..rounds {
-        let kills = [Kill::Gateway, Kill::Provider, Kill::Gateway, Kill::ProviderOfCar];
+        let kills = [Kill::Gateway, Kill::Provider, Kill::GatewayOfCar, Kill::ProviderOfCar];
         let kill = kills.into_iter().cycle().nth(usize::try_from(number % 4)?).context("a kill")?;
         let round = hit(|| pair.round(kill)).with_context(|| {
             let (gateway, provider) = (pair.gateway.log_tail(), pair.provider.log_tail());
@@ -152,9 +163,9 @@ impl Pair {
         let content = self.publish()?;
         let (at, path, file) = (self.at, content.path.clone(), content.file.clone());
         let begun = Instant::now();
-        let client = std::thread::spawn(move || match kill {
-            Kill::Gateway | Kill::Provider => get(at, &path, "1.1", Some(&file)),
-            Kill::ProviderOfCar => get(at, &format!("{path}?format=car"), "1.0", None),
+        let client = std::thread::spawn(move || match kill.is_of_car() {
+            false => get(at, &path, "1.1", Some(&file)),
+            true => get(at, &format!("{path}?format=car"), "1.0", None),
         });
         std::thread::sleep(moment(self.usual)?);
         let after = begun.elapsed();
@@ -162,21 +173,21 @@ impl Pair {
             self.clear(&content)?;
             return Ok(None);
         }
-        let victim = if kill == Kill::Gateway { &mut self.gateway } else { &mut self.provider };
+        let victim = if kill.is_of_gateway() { &mut self.gateway } else { &mut self.provider };
         victim.kill()?;
         let killed = Instant::now();
         let got = client.join().map_err(|_| anyhow::anyhow!("the client broke"))??;
         let noticed = killed.elapsed();
-        let is_missed = match kill {
-            Kill::Gateway | Kill::Provider => got.is_file(&content.file)?,
+        let is_missed = match kill.is_of_car() {
+            false => got.is_file(&content.file)?,
             // Read to its end before the kill, or to a lie: its length below tells.
-            Kill::ProviderOfCar => got.is_success(),
+            true => got.is_success(),
         };
-        let notes = match kill {
-            Kill::Gateway => self.gateway_back(&content)?,
-            Kill::Provider | Kill::ProviderOfCar => self.provider_back(&content, is_missed)?,
+        let notes = match kill.is_of_gateway() {
+            true => self.gateway_back(&content)?,
+            false => self.provider_back(&content, is_missed)?,
         };
-        if is_missed && kill == Kill::ProviderOfCar {
+        if is_missed && kill.is_of_car() {
             let whole = get(self.at, &format!("{}?format=car", content.path), "1.0", None)?;
             ensure!(whole.body == got.body, "a short success: {} bytes of {}", got.body, whole.body);
         }

@@ -180,7 +180,8 @@ impl Pulse {
     }
 }
 
-/// A TCP connection that keeps a [`Pulse`]. Dropped in the middle of an answer, it is reset.
+/// A TCP connection that keeps a [`Pulse`]. Dropped in the middle of an answer, it is reset; so it is when the process
+/// is killed.
 pub(crate) struct Line {
     stream: TcpStream,
     pulse: Arc<Pulse>,
@@ -189,7 +190,15 @@ pub(crate) struct Line {
 
 impl Line {
     pub(super) fn new(stream: TcpStream, pulse: Arc<Pulse>) -> Self {
-        Self { stream, pulse, is_shut: false }
+        let line = Self { stream, pulse, is_shut: false };
+        line.end_by(Some(Duration::ZERO));
+        line
+    }
+
+    /// Says how the system ends the connection when nobody else does: in order, or without lingering, which resets it
+    /// and drops what waits in the system's buffer.
+    fn end_by(&self, linger: Option<Duration>) {
+        let _ = socket2::SockRef::from(&self.stream).set_linger(linger);
     }
 
     fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -258,6 +267,7 @@ impl AsyncWrite for Line {
             return Poll::Ready(Ok(()));
         }
         if !self.is_shut {
+            self.end_by(None);
             ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
             self.is_shut = true;
             self.pulse.flushed();
@@ -281,10 +291,8 @@ impl AsyncWrite for Line {
 impl Drop for Line {
     fn drop(&mut self) {
         let is_answering = self.pulse.open.load(Ordering::Relaxed) > 0;
-        if is_answering || self.pulse.is_broken.load(Ordering::Relaxed) {
-            // Without lingering, closing resets, and bytes that wait in the system's buffer are not sent.
-            let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
-        }
+        let is_reset = is_answering || self.pulse.is_broken.load(Ordering::Relaxed);
+        self.end_by(is_reset.then_some(Duration::ZERO));
         self.pulse.is_gone.store(true, Ordering::Relaxed);
         while let Some(record) = self.pulse.next_waiting() {
             // Its last bytes were not taken: the record tells, by being dropped.

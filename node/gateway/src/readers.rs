@@ -145,7 +145,7 @@ mod tests {
             let begun = begun.clone();
             busy.push(Box::pin(readers.run(move || {
                 begun.send(()).unwrap();
-                drop(stopped.recv());
+                let _ = stopped.recv();
             })));
         }
         for one in &mut busy {

@@ -300,3 +300,36 @@ impl Drop for Line {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// What the system does when nobody closes the connection, as after a kill.
+    fn end(line: &Line) -> Option<Duration> {
+        socket2::SockRef::from(&line.stream).linger().unwrap()
+    }
+
+    #[tokio::test]
+    async fn only_what_is_shut_down_ends_in_order() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        for is_shut in [true, false] {
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let mut line = Line::new(listener.accept().await.unwrap().0, Arc::default());
+            line.write_all(b"half").await.unwrap();
+            assert_eq!(end(&line), Some(Duration::ZERO));
+            line.pulse.begin(false);
+            if is_shut {
+                line.pulse.end();
+                line.shutdown().await.unwrap();
+                assert_eq!(end(&line), None);
+            }
+            drop(line);
+            let read = client.read_to_end(&mut Vec::new()).await;
+            assert_eq!(read.is_ok(), is_shut, "{read:?}");
+        }
+    }
+}

@@ -30,6 +30,8 @@ pub(super) struct Outflow {
     flow: Option<Arc<Flow>>,
     pulse: Arc<Pulse>,
     record: Option<Record>,
+    /// A failure that is told with the next poll: until then HTTP writes what it was handed.
+    failure: Option<BoxError>,
     is_over: bool,
 }
 
@@ -72,7 +74,10 @@ impl Outflow {
         let rest = Bytes::new();
         let pulse = Arc::clone(record.pulse());
         let record = Some(record);
-        Response::from_parts(head, Self { inner, left, rest, flow, pulse, record, is_over: false })
+        Response::from_parts(
+            head,
+            Self { inner, left, rest, flow, pulse, record, failure: None, is_over: false },
+        )
     }
 
     /// Counts a piece that goes out.
@@ -161,6 +166,9 @@ impl http_body::Body for Outflow {
         if self.is_over {
             return Poll::Ready(None);
         }
+        if let Some(error) = self.failure.take() {
+            return self.fail(Broken::Failed(error));
+        }
         if !self.rest.is_empty() {
             let mut piece = std::mem::take(&mut self.rest);
             if piece.len() > PIECE {
@@ -178,7 +186,12 @@ impl http_body::Body for Outflow {
                 Ok(piece) => self.take(context, piece),
                 Err(frame) => Poll::Ready(Some(Ok(frame))),
             },
-            Some(Err(error)) => self.fail(Broken::Failed(error.into())),
+            Some(Err(error)) => {
+                // An error ends the connection at once, with the head if it was not written yet.
+                self.failure = Some(error.into());
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
             None => match self.left {
                 Some(missing) if missing > 0 => self.fail(Broken::Shorter { missing }),
                 _ => self.finish(),
@@ -188,7 +201,10 @@ impl http_body::Body for Outflow {
 
     fn is_end_stream(&self) -> bool {
         self.is_over
-            || (self.rest.is_empty() && self.left.unwrap_or_default() == 0 && self.inner.is_end_stream())
+            || (self.failure.is_none()
+                && self.rest.is_empty()
+                && self.left.unwrap_or_default() == 0
+                && self.inner.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -202,7 +218,8 @@ impl http_body::Body for Outflow {
 impl Drop for Outflow {
     fn drop(&mut self) {
         let Some(record) = self.record.take() else { return };
-        let is_whole = self.rest.is_empty()
+        let is_whole = self.failure.is_none()
+            && self.rest.is_empty()
             && match self.left {
                 Some(left) => left == 0,
                 None => self.inner.is_end_stream(),

@@ -39,6 +39,21 @@ async fn an_answer_that_cannot_be_ended_is_seen_as_a_reset() {
 }
 
 #[tokio::test]
+async fn what_was_said_before_a_failure_arrives() {
+    let door = open(limits(), LogForm::Json, broken).await;
+    for (path, body) in [("/fails-sized", 100), ("/fails", 100), ("/fails-at-once", 0)] {
+        let mut client = door.connect().await;
+        client.send(&format!("GET {path} HTTP/1.0\r\nHost: x\r\n\r\n")).await;
+        while within(client.stream.read_buf(&mut client.ahead)).await.is_ok_and(|read| read > 0) {}
+        let said = String::from_utf8_lossy(&client.ahead);
+        let (head, rest) = said.split_once("\r\n\r\n").unwrap_or_default();
+        assert!(head.starts_with("HTTP/1.0 200 "), "{path}: {said:?}");
+        assert_eq!(rest.len(), body, "{path}");
+    }
+    door.close().await;
+}
+
+#[tokio::test]
 async fn a_panic_ends_its_own_connection_only() {
     let door = open(limits(), LogForm::Json, broken).await;
     let mut client = door.connect().await;

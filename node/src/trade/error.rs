@@ -114,7 +114,7 @@ impl From<crate::net::Stopped> for FetchError {
 }
 
 /// Writes an error with its sources in one line, for logs and for peers.
-pub(super) fn told(error: &dyn std::error::Error) -> String {
+pub(crate) fn told(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(next) = source {

@@ -36,6 +36,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub use self::dispatch::{Cached, DispatchOptions};
+pub(crate) use self::error::told;
 pub use self::error::{DispatchError, FetchError};
 pub use self::fetch::{FetchRequest, Fetched, Follower};
 pub use self::purse::PurseError;

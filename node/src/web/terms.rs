@@ -6,7 +6,7 @@ use pop_gateway::{Miss, Offer};
 use pop_units::{AttoFil, PricePerByte};
 
 use crate::config::{Config, FetchChoice};
-use crate::trade::{FetchError, PurseError, Quote, Strategy};
+use crate::trade::{FetchError, PurseError, Quote, Strategy, told};
 
 /// The most that the search is shorter than what a request waits, so that what was tried is told before time is up.
 const HEAD_START: Duration = Duration::from_secs(1);
@@ -80,14 +80,4 @@ fn asked_of(peers: usize) -> String {
 
 fn seconds(time: Duration) -> String {
     format!("{} s", time.as_secs_f32())
-}
-
-fn told(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(next) = source {
-        text = format!("{text}: {next}");
-        source = next.source();
-    }
-    text
 }

@@ -133,27 +133,32 @@ mod tests {
         assert!(threads.len() <= THREADS);
     }
 
-    #[tokio::test]
-    async fn work_that_nobody_waits_for_is_not_begun() {
-        let readers = Readers::start();
+    /// Keeps every thread busy until what it returns is dropped.
+    async fn busy(readers: &Readers) -> Vec<mpsc::Sender<()>> {
         let (begun, begins) = mpsc::channel();
         let mut stops = Vec::new();
-        let mut busy = Vec::new();
         for _ in 0..THREADS {
             let (stop, stopped) = mpsc::channel::<()>();
             stops.push(stop);
             let begun = begun.clone();
-            busy.push(Box::pin(readers.run(move || {
+            let mut work = Box::pin(readers.run(move || {
                 begun.send(()).unwrap();
                 let _ = stopped.recv();
-            })));
-        }
-        for one in &mut busy {
-            let _ = futures::poll!(one);
+            }));
+            // What has begun goes on when nobody waits for it.
+            assert!(futures::poll!(&mut work).is_pending());
             begins.recv().unwrap();
         }
+        stops
+    }
+
+    #[tokio::test]
+    async fn work_that_nobody_waits_for_is_not_begun() {
+        let readers = Readers::start();
+        let stops = busy(&readers).await;
+        let (begun, begins) = mpsc::channel();
         let mut left = Box::pin(readers.run(move || begun.send(())));
-        let _ = futures::poll!(&mut left);
+        assert!(futures::poll!(&mut left).is_pending());
         drop((left, stops));
         assert!(readers.run(|| true).await.is_ok());
         assert!(begins.recv().is_err());
@@ -162,10 +167,12 @@ mod tests {
     #[tokio::test]
     async fn who_stops_waiting_holds_up_nobody() {
         let readers = Readers::start();
+        let stops = busy(&readers).await;
         let mut stopped: Vec<_> = (0..10 * THREADS).map(|n| Box::pin(readers.run(move || n))).collect();
         for one in &mut stopped {
-            let _ = futures::poll!(one);
+            assert!(futures::poll!(one).is_pending());
         }
+        drop(stops);
         assert!(readers.run(|| true).await.is_ok());
         for (n, one) in stopped.into_iter().enumerate() {
             assert_eq!(one.await.ok(), Some(n));

@@ -21,7 +21,7 @@ use tracing::Instrument;
 
 pub use self::error::DaemonError;
 use crate::config::Config;
-use crate::money::{self, Money};
+use crate::money::{self, Money, MoneyError};
 use crate::net::{self, NetConfig, NetEvent, NetHandle};
 use crate::node::{Node, Parts};
 use crate::pool::Pool;
@@ -210,7 +210,7 @@ impl Running {
             events,
             &workers,
             &mut tasks,
-        );
+        )?;
         let listeners = net.listeners().await.map_err(|_| DaemonError::TaskEnded("net"))?;
         let chain_id = money.chain.id().to_string();
         let peer_id = net.local_peer_id();
@@ -387,14 +387,15 @@ fn start_trade(
     events: tokio::sync::mpsc::Receiver<NetEvent>,
     stop: &CancellationToken,
     tasks: &mut JoinSet<&'static str>,
-) -> Trade {
-    let (trade, driver) = Trade::new(parts, config, events, stop.clone());
+) -> Result<Trade, MoneyError> {
+    let (trade, driver) = Trade::new(parts, config, events, stop.clone())
+        .map_err(|error| MoneyError::Wallet(Box::new(error)))?;
     let task = async move {
         driver.await;
         "trade"
     };
     tasks.spawn(task.instrument(tracing::info_span!("trade")));
-    trade
+    Ok(trade)
 }
 
 /// Looks at the chain from time to time: submits what a settling channel owes, collects what is due.

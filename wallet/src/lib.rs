@@ -13,6 +13,7 @@ mod paid;
 mod paying;
 mod report;
 mod rows;
+mod spent;
 mod wallet;
 
 pub use crate::collect::TickReport;
@@ -21,6 +22,7 @@ pub use crate::paid::Accepted;
 pub use crate::paying::Lanehold;
 pub use crate::report::{ChannelEarnings, ChannelPhase, ChannelSummary, Earnings};
 pub use crate::rows::Direction;
+pub use crate::spent::Hour;
 pub use crate::wallet::{KeySummary, Policy, Wallet};
 
 pub use pop_payments::payee::{Expect, Refusal, View};

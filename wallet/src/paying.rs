@@ -11,6 +11,7 @@ use crate::book::{Book, Gate};
 use crate::entry;
 use crate::error::WalletError;
 use crate::rows::{ChannelRow, Direction, LaneRow, Purpose, Stage, encode, lane_key};
+use crate::spent::Hour;
 use crate::wallet::Wallet;
 
 /// A lane that a deal may pay on.
@@ -81,11 +82,18 @@ impl Wallet {
         }
     }
 
-    /// Returns the next voucher of a deal: `add` more, for `bytes`. It is on disk when this returns. Blocks.
+    /// Returns the next voucher of a deal: `add` more, for `bytes`, promised in the hour `now`. It is on disk when this
+    /// returns. Blocks.
     ///
     /// # Errors
     /// The channel is short, the lane is not the deal's (any more), or the disk fails; then no voucher left.
-    pub fn voucher(&self, hold: &Lanehold, add: AttoFil, bytes: Bytes) -> Result<Voucher, WalletError> {
+    pub fn voucher(
+        &self,
+        hold: &Lanehold,
+        add: AttoFil,
+        bytes: Bytes,
+        now: Hour,
+    ) -> Result<Voucher, WalletError> {
         let (number, from, gate) = self.out_gate(&hold.channel, hold.lane)?;
         let mut row = gate.lock();
         let key = self.0.keystore.secret(&from)?;
@@ -100,7 +108,9 @@ impl Wallet {
             best: voucher.encode(),
             previous: row.best.clone(),
         };
-        match self.write_lane(number, &hold.channel, &next, (&reserved, add)) {
+        let spent = self.spend((number, hold.lane), add, now);
+        match spent.and_then(|batch| self.write_lane(batch, (number, &hold.channel), &next, (&reserved, add)))
+        {
             Ok(()) => {
                 self.book().on_paid_for(number, hold.lane, next.bytes);
                 *row = next;
@@ -144,7 +154,7 @@ impl Wallet {
         let next =
             LaneRow { nonce, amount, best: shown.encode(), previous: row.best.clone(), bytes: row.bytes };
         let reserved = Reserved { lane: shown.lane, nonce, amount };
-        self.write_lane(number, &shown.channel, &next, (&reserved, delta))?;
+        self.write_lane(Batch::new(), (number, &shown.channel), &next, (&reserved, delta))?;
         *row = next;
         Ok(())
     }
@@ -247,13 +257,13 @@ impl Wallet {
 
     fn write_lane(
         &self,
-        number: u64,
-        channel: &Address,
+        batch: Batch,
+        (number, channel): (u64, &Address),
         row: &LaneRow,
         (reserved, delta): (&Reserved, AttoFil),
     ) -> Result<(), WalletError> {
         let entry = entry::voucher(Direction::Outbound, channel, (reserved.lane, reserved.nonce), delta);
-        let batch = Batch::new().put(&self.0.tables.lanes, lane_key(number, reserved.lane), encode(row));
+        let batch = batch.put(&self.0.tables.lanes, lane_key(number, reserved.lane), encode(row));
         Ok(self.0.state.apply(self.post(&[entry], batch)?)?)
     }
 }

@@ -18,6 +18,7 @@ pub(crate) struct Tables {
     pub(crate) outbox: String,
     pub(crate) nonces: String,
     pub(crate) books: String,
+    pub(crate) spent: String,
 }
 
 impl Tables {
@@ -29,6 +30,7 @@ impl Tables {
             outbox: name("outbox"),
             nonces: name("nonce"),
             books: name("books"),
+            spent: name("spent"),
         }
     }
 }

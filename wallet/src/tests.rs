@@ -5,6 +5,7 @@ mod chaos;
 mod faulty;
 mod life;
 mod restart;
+mod spent;
 
 use std::sync::Arc;
 
@@ -15,8 +16,11 @@ use pop_store::State;
 use pop_units::{AttoFil, Bytes};
 use tempfile::TempDir;
 
-use crate::{Accepted, Expect, Lanehold, Refusal, Wallet};
+use crate::{Accepted, Expect, Hour, Lanehold, Refusal, Wallet};
 use faulty::Faulty;
+
+/// When vouchers are made.
+const NOON: Hour = Hour::of(12 * 3600);
 
 /// One ledger and two wallets on it.
 struct World {
@@ -49,7 +53,7 @@ impl World {
     }
 
     fn pay(&self, hold: &Lanehold, add: u128) -> Voucher {
-        self.payer.wallet().voucher(hold, fil(add), Bytes::MIB).unwrap()
+        self.payer.wallet().voucher(hold, fil(add), Bytes::MIB, NOON).unwrap()
     }
 
     fn accept(&self, voucher: &Voucher) -> Result<Accepted, Refusal> {

@@ -30,7 +30,7 @@ pub use pop_exchange::offer::Strategy;
 use pop_rpc::Reporter;
 use pop_store::Store;
 use pop_units::Bytes;
-use pop_wallet::Wallet;
+use pop_wallet::{Hour, Wallet, WalletError};
 use pop_wire::{DISPATCH, OFFER, TRANSFER, query_topic, region_of};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -83,13 +83,16 @@ pub struct Trade {
 }
 
 impl Trade {
-    /// Furnishes the room. The returned task serves peers until `stop` is cancelled or `events` ends.
+    /// Furnishes the room. The returned task serves peers until `stop` is cancelled or `events` ends. Blocks.
+    ///
+    /// # Errors
+    /// What was spent today cannot be read.
     pub fn new(
         parts: Parts,
         config: &Config,
         events: mpsc::Receiver<NetEvent>,
         stop: CancellationToken,
-    ) -> (Self, impl Future<Output = ()> + Send + use<>) {
+    ) -> Result<(Self, impl Future<Output = ()> + Send + use<>), WalletError> {
         let policy = Policy {
             regions: config.regions.clone(),
             price: config.price,
@@ -98,11 +101,12 @@ impl Trade {
             quota: Bytes::new(config.capacity.get() / 4),
         };
         let Parts { net, store, wallet, pool, keypair } = parts;
+        let spent = wallet.spent_by_hour(Hour::of(shared::unix_seconds()))?;
         let purse = Arc::new(WalletPurse::new(wallet));
-        let handles = Handles { net, store, pool, purse, key: keypair };
+        let handles = Handles { net, store, pool, purse, key: keypair, spent };
         let shared = Shared::new(handles, policy, stop);
         let trade = Self { shared: Arc::clone(&shared) };
-        (trade, serve_peers(shared, events))
+        Ok((trade, serve_peers(shared, events)))
     }
 
     /// Retrieves content and keeps it. A dropped call leaves what came in a staging, where the next call for

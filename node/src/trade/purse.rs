@@ -7,10 +7,11 @@ use pop_payments::Voucher;
 use pop_payments::payee::{Expect, Refusal};
 use pop_payments::payer::PayError;
 use pop_units::{AttoFil, Bytes, PricePerByte};
-use pop_wallet::{Lanehold, Wallet, WalletError};
+use pop_wallet::{Hour, Lanehold, Wallet, WalletError};
 use pop_wire::{DealId, limit};
 use tokio::runtime::Handle;
 
+use super::shared::unix_seconds;
 use crate::pool::{Cancel, Pool};
 
 /// Why money does not move.
@@ -154,7 +155,7 @@ impl Purse for WalletPurse {
     }
 
     fn voucher(&self, hold: &Lanehold, add: AttoFil, bytes: Bytes) -> Result<Vec<u8>, PurseError> {
-        let voucher = self.wallet.voucher(hold, add, bytes);
+        let voucher = self.wallet.voucher(hold, add, bytes, Hour::of(unix_seconds()));
         voucher.map(|voucher| voucher.encode()).map_err(|error| PurseError::of(error, add))
     }
 

@@ -1,7 +1,7 @@
 //! What the tasks of this room share: handles, and small tables behind locks that are never held while
 //! waiting.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -14,6 +14,7 @@ use pop_exchange::route::{Asked, Heard};
 use pop_keys::Address;
 use pop_store::Store;
 use pop_units::{AttoFil, Bytes, PricePerByte};
+use pop_wallet::Hour;
 use pop_wire::RequestId;
 use pop_wire::offer::{Offer, SignedOffer};
 use tokio::sync::{Notify, Semaphore, mpsc};
@@ -144,11 +145,13 @@ pub(super) struct Handles {
     pub(super) pool: Pool,
     pub(super) purse: Arc<dyn Purse>,
     pub(super) key: Keypair,
+    /// What was spent before the start, in the hours of the day up to it.
+    pub(super) spent: BTreeMap<Hour, AttoFil>,
 }
 
 impl Shared {
     pub(super) fn new(handles: Handles, policy: Policy, stop: CancellationToken) -> Arc<Self> {
-        let Handles { net, store, pool, purse, key } = handles;
+        let Handles { net, store, pool, purse, key, spent } = handles;
         let tables = Tables {
             asked: Asked::default(),
             waiting: HashMap::new(),
@@ -159,7 +162,7 @@ impl Shared {
             busy: HashSet::new(),
             places: HashMap::new(),
             records: HashMap::new(),
-            spent: VecDeque::new(),
+            spent: spent.into_iter().map(|(hour, amount)| (moment(hour), amount)).collect(),
             promised: AttoFil::ZERO,
         };
         Arc::new(Self {
@@ -325,6 +328,13 @@ impl Drop for Turn {
         self.shared.tables().busy.remove(&self.name);
         self.shared.freed.notify_waiters();
     }
+}
+
+/// Returns when an hour of the past ended. A clock that cannot be turned back so far has just been started: then it is now.
+fn moment(hour: Hour) -> Instant {
+    let ago = Duration::from_secs(unix_seconds().saturating_sub(hour.end()));
+    let now = Instant::now();
+    now.checked_sub(ago).unwrap_or(now)
 }
 
 /// Returns the seconds since 1970, zero for a clock that stands before it.

@@ -1,6 +1,6 @@
 //! Whole nodes of this room on loopback: real sockets, real stores; only the money is play.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use pop_keys::Address;
 use pop_rpc::Reporter;
 use pop_store::{Options, Ref, Store};
 use pop_units::{AttoFil, Bytes, ChainEpoch, Lane, PricePerByte, ReplicationFactor};
-use pop_wallet::Lanehold;
+use pop_wallet::{Hour, Lanehold};
 use pop_wire::transfer::{Down, Grant, Open, Refusal, Up};
 use pop_wire::{BlockHeader, DealId, ProofKey, TRANSFER, Token, dispatch as wire, limit};
 use tempfile::TempDir;
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::link::{link, message};
 use super::purse::{Claim, Purse, PurseError};
-use super::shared::{Handles, Policy, Shared};
+use super::shared::{Handles, Policy, Shared, unix_seconds};
 use super::*;
 use crate::net::{self, NetConfig, NetEvent, Stream};
 
@@ -138,6 +138,8 @@ pub(crate) struct Setup {
     region: &'static str,
     quota: Bytes,
     funds: AttoFil,
+    /// What was spent before the start.
+    spent: BTreeMap<Hour, AttoFil>,
     spend: Option<AttoFil>,
     protocols: Vec<String>,
     bank: Arc<Bank>,
@@ -160,6 +162,7 @@ impl Default for Setup {
             bank: Arc::default(),
             disk: (Bytes::new(u64::MAX), Bytes::new(16 * MIB)),
             wallet: None,
+            spent: BTreeMap::new(),
         }
     }
 }
@@ -243,12 +246,12 @@ impl Node {
         let stop = CancellationToken::new();
         let (net, events, run) = net::start(config, stop.clone()).unwrap();
         tokio::spawn(run);
-        let Setup { price, chain, region, quota, funds, spend, bank, wallet, .. } = setup;
+        let Setup { price, chain, region, quota, funds, spend, bank, wallet, spent, .. } = setup;
         let purse: Arc<dyn Purse> = match wallet {
             Some(wallet) => Arc::new(WalletPurse::new(wallet)),
             None => Arc::new(PlayPurse { bank, chain: chain.to_owned(), funds }),
         };
-        let handles = Handles { net, store, pool: Pool::new(), purse, key };
+        let handles = Handles { net, store, pool: Pool::new(), purse, key, spent };
         let policy = Policy { regions: vec![region.to_owned()], price, max_spend_per_day: spend, quota };
         let shared = Shared::new(handles, policy, stop.clone());
         let trade = Trade { shared: Arc::clone(&shared) };

@@ -40,7 +40,7 @@ async fn every_chain_keeps_its_own_channels_vouchers_and_messages() {
     assert!(world.payee.wallet().channels().unwrap().is_empty());
     let there = elsewhere.payee.address();
     let spent = world.payee.wallet().ensure_channel(&there, [7; 16], fil(30)).await.unwrap();
-    world.payee.wallet().voucher(&spent, fil(20), Bytes::MIB).unwrap();
+    world.payee.wallet().voucher(&spent, fil(20), Bytes::MIB, NOON).unwrap();
     elsewhere.devnet.advance(2000).unwrap();
     world.payee.wallet().tick().await.unwrap();
 

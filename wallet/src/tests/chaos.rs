@@ -55,7 +55,7 @@ impl Day {
         let which = usize::try_from(self.dice.roll(8)).unwrap() % self.holds.len();
         let hold = self.holds[which].clone();
         let add = fil(1 + u128::from(self.dice.roll(40)));
-        let Ok(voucher) = self.world.payer.wallet().voucher(&hold, add, Bytes::MIB) else {
+        let Ok(voucher) = self.world.payer.wallet().voucher(&hold, add, Bytes::MIB, NOON) else {
             self.holds.remove(which);
             return;
         };

@@ -74,7 +74,7 @@ async fn deals_at_once_share_one_channel_and_use_lanes_of_their_own() {
     let earnings = world.payee.wallet().earnings().unwrap();
     assert_eq!((earnings.earned, earnings.bytes_sold), (fil(1000), Bytes::new(100 << 20)));
     assert_eq!(world.payer.wallet().earnings().unwrap().spent, fil(1000));
-    let short = world.payer.wallet().voucher(&holds[0], fil(1), Bytes::ZERO);
+    let short = world.payer.wallet().voucher(&holds[0], fil(1), Bytes::ZERO, NOON);
     assert!(matches!(short, Err(WalletError::Pay(PayError::Shortfall { .. }))));
     assert_eq!(world.payee.wallet().submit(&holds[0].channel, None).await.unwrap().len(), 10);
     assert_eq!(world.payee.wallet().channels().unwrap()[0].redeemed, fil(1000));
@@ -87,7 +87,7 @@ async fn lanes_are_reused_and_channels_topped_up() {
     let first = world.hold(1, 100).await;
     world.pay(&first, 60);
     world.payer.wallet().release(&first);
-    let gone = world.payer.wallet().voucher(&first, fil(1), Bytes::ZERO);
+    let gone = world.payer.wallet().voucher(&first, fil(1), Bytes::ZERO, NOON);
     assert!(matches!(gone, Err(WalletError::Pay(PayError::NotHeld { .. }))));
     let second = world.hold(2, 70).await;
     assert_eq!((second.channel, second.lane), (first.channel, first.lane));

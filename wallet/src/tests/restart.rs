@@ -160,7 +160,7 @@ async fn wallet_without_its_records_finds_its_channels_again() {
     let payee = world.payee.address();
     let found = bare.wallet().ensure_channel(&payee, [5; 16], fil(10)).await.unwrap();
     assert_eq!(found.channel, hold.channel);
-    let voucher = bare.wallet().voucher(&found, fil(10), Bytes::MIB).unwrap();
+    let voucher = bare.wallet().voucher(&found, fil(10), Bytes::MIB, NOON).unwrap();
     assert_eq!(world.accept(&voucher).unwrap().total, fil(40));
 }
 

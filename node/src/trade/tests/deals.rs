@@ -234,6 +234,16 @@ async fn fetches_at_once_do_not_each_spend_the_whole_day() {
     assert_eq!(set_aside(u128::MAX).err(), Some(left.saturating_sub(AttoFil::new(7))));
 }
 
+#[tokio::test]
+async fn a_day_that_began_before_the_start_counts() {
+    let now = Hour::of(unix_seconds());
+    let spent = [(now, AttoFil::new(6)), (Hour::of(now.end() - 20 * 3600), AttoFil::new(3))];
+    let node = Node::idle(Setup { spend: Some(AttoFil::new(10)), spent: spent.into(), ..Setup::default() });
+    let set_aside = |amount| node.shared.set_aside(AttoFil::new(amount), Instant::now());
+    assert_eq!(set_aside(2).err(), Some(AttoFil::new(1)));
+    assert!(set_aside(1).is_ok());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn money_is_deposited_only_for_who_is_there_and_not_without_bound() {
     let dear = PricePerByte::per_gib(AttoFil::from_fil(20_000));

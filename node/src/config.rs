@@ -15,7 +15,7 @@ mod setting;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
 use multiaddr::Multiaddr;
@@ -170,6 +170,8 @@ settings! {
     acme_roots_file: Option<PathBuf> = "";
     /// Where HTTPS is served; 0.0.0.0:443 when empty and there are domains or a certificate.
     tls_listen: Option<SocketAddr> = "";
+    /// The port where clients find HTTPS, which plain HTTP for a name of the certificate leads to; nowhere when empty.
+    https_redirect: Option<NonZeroU16> = "";
     /// The file with a certificate chain of one's own.
     tls_cert_file: Option<PathBuf> = "";
     /// The file with its key.

@@ -44,6 +44,7 @@ fn flag(row: &'static Row) -> Arg {
         "listen" | "announce" | "bootstrap" => "MULTIADDR",
         key if key.ends_with("_file") => "FILE",
         key if key.ends_with("_listen") => "ADDR",
+        "https_redirect" => "PORT",
         "access_log" => "FILE|-",
         "price" | "max_price" => "PRICE",
         "max_spend_per_day" | "gateway_fetch_spend" => "AMOUNT",

@@ -38,7 +38,7 @@ use crate::figures::Figures;
 use crate::handle;
 use crate::refusal::Refusal;
 use crate::request::lists::ListError;
-use crate::request::{headers, host};
+use crate::request::{self, headers, host};
 use crate::server::accept::Plain;
 use crate::server::guest::Guests;
 use crate::server::id::Ids;
@@ -110,16 +110,19 @@ impl Bound {
     /// # Errors
     /// An address cannot be listened on, or a file of the settings cannot be used.
     pub async fn bind(settings: Settings, content: Arc<dyn Content>) -> Result<Self, ServeError> {
-        let site = Arc::new(Site::new(settings, content));
+        let mut site = Site::new(settings, content);
         site.lists.load(Instant::now())?;
         let plain = accept::listen(site.settings.listen)?;
         let private = match &site.settings.tls {
             Some(tls) => {
                 let (acceptor, keeper) = Acceptor::new(&tls.source)?;
+                site.private =
+                    tls.redirect.map(|port| request::private::Private::new(acceptor.clone(), port));
                 Some(Private { listener: accept::listen(tls.listen)?, acceptor, keeper })
             }
             None => None,
         };
+        let site = Arc::new(site);
         let log = site.settings.access_log.as_ref();
         let log = log.map(|log| Log::open(log, site.figures.clone())).transpose().map_err(ServeError::Log)?;
         Ok(Self { site, plain, private, log })

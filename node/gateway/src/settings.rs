@@ -1,6 +1,7 @@
 //! What the owner of the gateway may choose, checked and without defaults of its own where money or safety is concerned.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -132,6 +133,8 @@ pub struct Tls {
     pub listen: SocketAddr,
     /// Where the certificate is from.
     pub source: Certificates,
+    /// The port where clients find it, when plain HTTP for a name of the certificate is to lead there.
+    pub redirect: Option<NonZeroU16>,
 }
 
 /// Where certificates are from.

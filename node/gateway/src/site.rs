@@ -10,6 +10,7 @@ use crate::figures::Figures;
 use crate::memory::Memory;
 use crate::readers::Readers;
 use crate::request::lists::Lists;
+use crate::request::private::Private;
 use crate::settings::Settings;
 use crate::upload::Gate;
 
@@ -20,6 +21,8 @@ pub(crate) const WALKS: usize = 256;
 pub(crate) struct Site {
     pub(crate) settings: Settings,
     pub(crate) content: Arc<dyn Content>,
+    /// Who is sent to TLS; `None` when nobody is.
+    pub(crate) private: Option<Private>,
     /// Who reads blocks.
     pub(crate) readers: Readers,
     /// Archives that may be under way.
@@ -45,6 +48,7 @@ impl Site {
             lists: Lists::new(&settings.lists),
             memory: Memory::new(),
             budget: Budget::new(settings.limits.in_flight),
+            private: None,
             figures: Figures::new(),
             settings,
             content,

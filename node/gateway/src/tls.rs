@@ -75,6 +75,7 @@ pub enum TlsError {
 #[derive(Clone)]
 pub(crate) struct Acceptor {
     configs: Arc<Configs>,
+    holder: Arc<Holder>,
 }
 
 impl Acceptor {
@@ -90,7 +91,7 @@ impl Acceptor {
         let configs = Arc::new(Configs::new(&provider, &holder)?);
         let keeper = match source {
             Certificates::Files { chain, key } => {
-                Keeper::Files(Box::new(file::Watch::new(chain, key, provider, holder)?))
+                Keeper::Files(Box::new(file::Watch::new(chain, key, provider, Arc::clone(&holder))?))
             }
             Certificates::Acme { domains, directory, contact, roots, cache } => {
                 let order = acme::Order {
@@ -99,10 +100,15 @@ impl Acceptor {
                     contact: contact.clone(),
                     roots: roots.clone(),
                 };
-                Keeper::Acme(Box::new(acme::Renewal::new(order, cache, provider, holder)?))
+                Keeper::Acme(Box::new(acme::Renewal::new(order, cache, provider, Arc::clone(&holder))?))
             }
         };
-        Ok((Self { configs }, keeper))
+        Ok((Self { configs, holder }, keeper))
+    }
+
+    /// Returns whether clients that ask for a host name can be greeted under it now.
+    pub(crate) fn is_for(&self, host: &str) -> bool {
+        self.holder.is_for(host)
     }
 
     /// Completes a handshake. `None` is an authority that saw the answer to its challenge: nothing follows.

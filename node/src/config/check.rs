@@ -76,6 +76,7 @@ impl Config {
             (self.tls_cert_file.is_some(), "tls_cert_file", self.tls_key_file.is_some(), "tls_key_file"),
             (self.tls_key_file.is_some(), "tls_key_file", self.tls_cert_file.is_some(), "tls_cert_file"),
             (self.tls_listen.is_some(), "tls_listen", tls, "domains or tls_cert_file"),
+            (self.https_redirect.is_some(), "https_redirect", tls, "domains or tls_cert_file"),
             (self.acme_contact.is_some(), "acme_contact", !self.domains.is_empty(), "domains"),
             (self.acme_roots_file.is_some(), "acme_roots_file", !self.domains.is_empty(), "domains"),
             (

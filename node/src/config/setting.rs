@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -26,6 +26,7 @@ impl Part for Multiaddr {}
 impl Part for String {}
 impl Part for AttoFil {}
 impl Part for SocketAddr {}
+impl Part for NonZeroU16 {}
 impl Part for Rate {}
 
 impl<T: Part> Setting for Vec<T> {

@@ -147,7 +147,7 @@ fn contradiction(flags: &[(&str, &str)]) -> Option<String> {
 fn settings_that_contradict_each_other_are_told_by_both_names() {
     let gateway = ("gateway_listen", "127.0.0.1:0");
     let here = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-    let tables: [(&[(&str, &str)], &str); 14] = [
+    let tables: [(&[(&str, &str)], &str); 15] = [
         (&[("upload_token_file", here)], "upload_token_file is given and gateway_listen is not"),
         (&[("gateway_fetch", "free")], "gateway_fetch is given and gateway_listen is not"),
         (&[("domains", "pop.example")], "domains is given and gateway_listen is not"),
@@ -160,6 +160,10 @@ fn settings_that_contradict_each_other_are_told_by_both_names() {
         (
             &[gateway, ("tls_listen", "127.0.0.1:0")],
             "tls_listen is given and domains or tls_cert_file is not",
+        ),
+        (
+            &[gateway, ("https_redirect", "443")],
+            "https_redirect is given and domains or tls_cert_file is not",
         ),
         (
             &[gateway, ("domains", "pop.example"), ("tls_cert_file", here), ("tls_key_file", here)],

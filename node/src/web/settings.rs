@@ -87,7 +87,8 @@ fn tls(config: &Config, repo: &Path) -> Option<Tls> {
             cache: repo.join("acme"),
         },
     };
-    Some(Tls { listen: config.tls_listen.unwrap_or_else(|| HTTPS.into()), source })
+    let listen = config.tls_listen.unwrap_or_else(|| HTTPS.into());
+    Some(Tls { listen, source, redirect: config.https_redirect })
 }
 
 #[cfg(test)]

@@ -92,6 +92,11 @@ fn parse(authority: &str) -> Result<(String, Option<u16>), Refusal> {
     }
 }
 
+/// Returns the scheme that a request came by to whoever passed it on, if that is said.
+pub(crate) fn forwarded_scheme(headers: &HeaderMap) -> Option<&str> {
+    last(headers, &HeaderName::from_static("x-forwarded-proto"))
+}
+
 /// Returns the last member of a list, which the proxy next to us wrote.
 fn last<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let value = headers.get_all(name).iter().next_back()?.to_str().ok()?;

@@ -1,7 +1,9 @@
 //! Where content that is asked for in a roundabout way is found.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
+use http::uri::PathAndQuery;
 use http::{HeaderValue, StatusCode, header};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
@@ -35,6 +37,17 @@ pub(crate) fn moved(location: &str) -> Refusal {
         return Refusal::bad("the path cannot be written as a URL");
     };
     Refusal::new(StatusCode::MOVED_PERMANENTLY, "moved").with(header::LOCATION, value).keep(Keep::For(KEEP))
+}
+
+/// Sends the client to TLS, under a host that has a certificate there. Not to be remembered: a cache that files both
+/// schemes under one key would send whoever is there already round in circles.
+pub(crate) fn private(host: &str, port: NonZeroU16, target: Option<&PathAndQuery>) -> Refusal {
+    let target = target.map(PathAndQuery::as_str).filter(|target| target.starts_with('/')).unwrap_or("/");
+    let origin = match port.get() {
+        443 => format!("https://{host}"),
+        port => format!("https://{host}:{port}"),
+    };
+    moved(&format!("{origin}{}", utf8_percent_encode(target, URL))).keep(Keep::No)
 }
 
 /// Returns a path with the query that was sent.

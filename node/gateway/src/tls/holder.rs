@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::client::verify_server_name;
+use rustls::pki_types::ServerName;
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 /// Where keepers put certificates and handshakes find them.
@@ -18,6 +20,16 @@ impl Holder {
     /// Uses a certificate for the handshakes that begin from now on.
     pub(super) fn install(&self, key: Arc<CertifiedKey>) {
         self.current.store(Some(key));
+    }
+
+    /// Returns whether the certificate in use is for a host name, which none is for an address.
+    pub(super) fn is_for(&self, host: &str) -> bool {
+        let current = self.current.load();
+        let Some(first) = current.as_ref().and_then(|key| key.cert.first()) else { return false };
+        match (ParsedCertificate::try_from(first), ServerName::try_from(host)) {
+            (Ok(parsed), Ok(name @ ServerName::DnsName(_))) => verify_server_name(&parsed, &name).is_ok(),
+            _ => false,
+        }
     }
 
     /// Answers challenges for these names, until the guard is dropped.

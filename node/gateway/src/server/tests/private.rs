@@ -91,7 +91,7 @@ async fn a_client_that_never_ends_its_handshake_keeps_nobody_waiting() {
 async fn what_is_bound_serves_both_ways_logs_and_stops() {
     let (made, folder, source) = certificates();
     let mut settings = testing::settings();
-    settings.tls = Some(Tls { listen: settings.listen, source });
+    settings.tls = Some(Tls { listen: settings.listen, source, redirect: None });
     let path = folder.path().join("access.log");
     settings.access_log = Some(AccessLog { to: Some(path.clone()), format: LogForm::Combined });
     let bound = Bound::bind(settings, Arc::new(testing::Fake::default())).await.unwrap();

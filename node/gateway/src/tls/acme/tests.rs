@@ -100,7 +100,8 @@ async fn kept_certificate_is_used_at_once_and_only_for_its_names() {
 async fn authority_gets_the_answer_to_its_challenge_and_nothing_else() {
     let provider = config::provider();
     let holder = Arc::new(Holder::default());
-    let acceptor = Acceptor { configs: Arc::new(Configs::new(&provider, &holder).unwrap()) };
+    let configs = Arc::new(Configs::new(&provider, &holder).unwrap());
+    let acceptor = Acceptor { configs, holder: Arc::clone(&holder) };
     let digest = [7; 32];
     let answer = authority::answer(NAME, &digest, &provider).unwrap();
     let der = answer.cert.first().unwrap().clone();

@@ -16,6 +16,8 @@ pub(crate) struct Asked {
     pub(crate) format: Format,
     /// The client, behind proxies that are believed.
     pub(crate) from: IpAddr,
+    /// Whether that is a program of this machine.
+    pub(crate) is_at_home: bool,
     /// Whether what is not here may be looked for elsewhere for this client.
     pub(crate) may_fetch: bool,
     /// The scheme, host and port that the client used.

@@ -246,7 +246,7 @@ fn check_found(site: &Site, asked: &Asked, found: &Found) -> Result<(), Refusal>
 
 /// Refuses content that is sold to whoever asks from elsewhere; the owner's own programs read it.
 async fn charge(site: &Arc<Site>, asked: &Asked) -> Result<(), Refusal> {
-    if asked.from.is_loopback() || !site.content.sells() {
+    if asked.is_at_home || !site.content.sells() {
         return Ok(());
     }
     let broken =
@@ -333,7 +333,7 @@ fn describe(response: &mut Response<Body>, asked: &Asked, found: &Found, choice:
     };
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(keep);
-    if asked.query.format.is_none() {
+    if asked.query.format.is_none() || accept::is_car_of_accept(&asked.query, &asked.format) {
         headers::add_vary(headers, "Accept");
     }
     if is_moved {

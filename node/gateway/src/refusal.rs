@@ -71,6 +71,12 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, message).keep(Keep::For(Duration::from_secs(3600)))
     }
 
+    /// Refuses a request for what its headers say. Not to be remembered: a cache files it under the URL, and would
+    /// hand it to those who do not send them.
+    pub(crate) fn bad_head(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = hint.into();
         self

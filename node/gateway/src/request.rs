@@ -79,6 +79,7 @@ pub(crate) fn read(settings: &Settings, head: &Parts, peer: IpAddr) -> Result<Wi
         query,
         format: choice.format.clone(),
         from: host::client(settings, &head.headers, peer),
+        is_at_home: caller::is_at_home(settings, &head.headers, peer),
         may_fetch: caller::may_fetch(settings, head, peer, &address),
     };
     Ok(Wish::Content(Box::new(asked), choice))
@@ -106,8 +107,10 @@ fn refuse_worker(headers: &HeaderMap, door: &Door, path: &target::Path) -> Resul
         _ => 1,
     };
     if is_worker && *door == Door::Paths && !path.slash && path.segments.len() == roots {
-        return Err(Refusal::bad("a service worker cannot be registered for content on a shared origin")
-            .hint("use the subdomain of the content"));
+        return Err(Refusal::bad_head(
+            "a service worker cannot be registered for content on a shared origin",
+        )
+        .hint("use the subdomain of the content"));
     }
     Ok(())
 }

@@ -363,6 +363,32 @@ async fn refusals_speak_the_language_of_the_client() {
 }
 
 #[tokio::test]
+async fn a_refusal_for_a_header_is_not_kept_for_those_who_do_not_send_it() {
+    let site = site(Memory::new());
+    let cases = [("Service-Worker", "script"), ("Host", "a/b"), ("Host", "a:b"), ("X-Forwarded-Host", "a b")];
+    for header in cases {
+        let (status, headers, _) = get(&site, "GET", "/ipfs/bafkqaaa", &[header]).await;
+        assert_eq!(
+            (status.as_u16(), text(&headers, "cache-control").as_str()),
+            (400, "no-store"),
+            "{header:?}"
+        );
+    }
+    let mut sent = request("GET", "/ipfs/bafkqaaa", &[]);
+    sent.headers_mut().append("host", "b".parse().unwrap());
+    let response = handle(Arc::clone(&site), sent, IpAddr::from(Ipv4Addr::LOCALHOST)).await;
+    assert_eq!(text(response.headers(), "cache-control"), "no-store");
+    // What `Accept` adds to a form of the query is part of what a cache must tell apart.
+    let path = "/ipfs/bafkqaaa?format=car";
+    for (accept, vary) in
+        [("application/vnd.ipld.car; dups=y", "Accept"), ("application/vnd.ipld.car", ""), ("*/*", "")]
+    {
+        let (_, headers, _) = get(&site, "GET", path, &[("Accept", accept)]).await;
+        assert_eq!(text(&headers, "vary"), vary, "{accept}");
+    }
+}
+
+#[tokio::test]
 async fn requests_that_are_wrong_at_the_head_are_refused() {
     let site = site(Memory::new());
     let worker = [("Service-Worker", "script")];
@@ -427,8 +453,18 @@ async fn content_with_a_price_is_for_strangers_an_offer() {
         assert_eq!((&offer["price_atto_per_gib"], &offer["cost_atto"]), (&"2".into(), &"10".into()));
     }
     // A stranger behind a proxy is one, too.
-    let behind = [("X-Forwarded-For", "203.0.113.9")];
-    assert_eq!(get(&site, "GET", &path, &behind).await.0, 402);
+    let said =
+        ["203.0.113.9", "203.0.113.9:50123", "[2001:db8::1]:443", "unknown", "\u{e9}", "\u{e9}, 203.0.113.9"];
+    for said in said {
+        let mut sent = request("GET", &path, &[]);
+        sent.headers_mut().insert("x-forwarded-for", said.as_bytes().try_into().unwrap());
+        let response = handle(Arc::clone(&site), sent, IpAddr::from(Ipv4Addr::LOCALHOST)).await;
+        assert_eq!(response.status(), 402, "{said}");
+    }
+    for name in ["Via", "X-Real-IP", "Forwarded"] {
+        assert_eq!(get(&site, "GET", &path, &[(name, "1.1 cache")]).await.0, 402, "{name}");
+    }
+    assert_eq!(get(&site, "GET", &path, &[("X-Forwarded-For", "127.0.0.1")]).await.0, 200);
 }
 
 #[tokio::test]

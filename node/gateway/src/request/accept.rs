@@ -79,7 +79,6 @@ pub(crate) fn negotiate(query: &Query, headers: &HeaderMap) -> Result<Choice, Re
         Name::Raw => Format::Raw,
         Name::Car => {
             let form = car(query, same);
-            by_accept |= is_said_by_accept(query, &form);
             Format::Car(form)
         }
         Name::Tar => Format::Tar,
@@ -92,6 +91,7 @@ pub(crate) fn negotiate(query: &Query, headers: &HeaderMap) -> Result<Choice, Re
             return Err(Refusal::bad("an IPNS record exists only for a name below /ipns/"));
         }
     };
+    by_accept |= is_car_of_accept(query, &format);
     let or_natural =
         query.format.is_none() && ranges.iter().any(|range| range.quality > 0 && is_any(&range.kind));
     Ok(Choice { format, by_accept, or_natural })
@@ -226,7 +226,9 @@ fn car(query: &Query, range: Option<&Range<'_>>) -> CarForm {
     }
 }
 
-fn is_said_by_accept(query: &Query, form: &CarForm) -> bool {
+/// Returns whether a parameter of a CAR is from `Accept`, so that the query alone does not settle what it is like.
+pub(crate) fn is_car_of_accept(query: &Query, format: &Format) -> bool {
+    let Format::Car(form) = format else { return false };
     form.version.is_some() && query.car_version.is_none()
         || form.order.is_some() && query.car_order.is_none()
         || form.dups.is_some() && query.car_dups.is_none()

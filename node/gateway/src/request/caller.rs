@@ -20,17 +20,25 @@ const FORWARDED: &[&str] =
 pub(crate) fn may_fetch(settings: &Settings, head: &Parts, peer: IpAddr, address: &Address) -> bool {
     let headers = &head.headers;
     let client = host::client(settings, headers, peer);
-    // Behind a proxy that does not name its client there may be anybody.
-    let is_known = !is_forwarded(headers) || (host::is_proxy(settings, peer) && host::names_client(headers));
     let authority = match address.port {
         Some(port) => format!("{}:{port}", address.host),
         None => address.host.clone(),
     };
     settings.fetch_for.iter().any(|net| net.contains(&client))
-        && is_known
+        && is_known(settings, headers, peer)
         && !is_led(headers)
         && !is_of_another_origin(headers, &authority)
         && (!client.is_loopback() || is_own_name(&settings.hosts, &address.host))
+}
+
+/// Returns whether the request is from this machine, as far as that can be told.
+pub(crate) fn is_at_home(settings: &Settings, headers: &HeaderMap, peer: IpAddr) -> bool {
+    host::client(settings, headers, peer).is_loopback() && is_known(settings, headers, peer)
+}
+
+/// Returns whether it is known who asks: behind a proxy that does not name its client there may be anybody.
+fn is_known(settings: &Settings, headers: &HeaderMap, peer: IpAddr) -> bool {
+    !is_forwarded(headers) || (host::is_proxy(settings, peer) && host::names_client(headers))
 }
 
 /// Returns whether a proxy has passed the request on.

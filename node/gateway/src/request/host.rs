@@ -1,6 +1,6 @@
 //! The host that a client used, and what it means.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Version, header};
@@ -44,10 +44,10 @@ pub(crate) fn read(head: &Parts, is_tls: bool, trusted: bool) -> Result<Address,
     let mut hosts = head.headers.get_all(header::HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
-        return Err(Refusal::bad("there is more than one Host"));
+        return Err(Refusal::bad_head("there is more than one Host"));
     }
     if host.is_none() && head.version == Version::HTTP_11 {
-        return Err(Refusal::bad("there is no Host"));
+        return Err(Refusal::bad_head("there is no Host"));
     }
     // The authority of an absolute target counts before the header (RFC 9112, section 3.2.2).
     let sent = match (head.uri.authority(), host) {
@@ -68,7 +68,7 @@ pub(crate) fn read(head: &Parts, is_tls: bool, trusted: bool) -> Result<Address,
 }
 
 fn bad() -> Refusal {
-    Refusal::bad("the Host is none")
+    Refusal::bad_head("the Host is none")
 }
 
 /// Splits an authority. Nothing but names, addresses and ports gets through, so that it is safe in a header.
@@ -112,26 +112,39 @@ pub(crate) fn is_proxy(settings: &Settings, peer: IpAddr) -> bool {
 /// Returns who asks: the neighbour, or the first address behind it that is no proxy of ours.
 pub(crate) fn client(settings: &Settings, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
     let mut client = peer.to_canonical();
-    let name = HeaderName::from_static("x-forwarded-for");
-    let values = headers.get_all(name).iter().rev();
-    let hops = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.rsplit(','));
-    for hop in hops {
+    for hop in hops(headers) {
         if !is_proxy(settings, client) {
             break;
         }
-        match hop.trim().parse::<IpAddr>() {
-            Ok(hop) => client = hop.to_canonical(),
+        match hop {
+            Some(hop) => client = hop,
             // Whoever wrote that is no proxy that knows what it does.
-            Err(_) => break,
+            None => break,
         }
     }
     client
 }
 
+/// Returns who asked whom, the last one first; `None` where that is no address.
+///
+/// Members are read one by one, as bytes: what a client sent stands before what its proxy added, maybe in the same
+/// header, and must not make that unreadable.
+fn hops(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
+    let values = headers.get_all(HeaderName::from_static("x-forwarded-for")).iter().rev();
+    values.flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b',')).map(hop)
+}
+
+/// Reads an address, with the port that some proxies add.
+fn hop(sent: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(sent).ok()?.trim();
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let address = bare.parse().or_else(|_| text.parse().map(|socket: SocketAddr| socket.ip()));
+    address.ok().map(|address: IpAddr| address.to_canonical())
+}
+
 /// Returns whether the neighbour, a proxy, says who asked it.
 pub(crate) fn names_client(headers: &HeaderMap) -> bool {
-    let name = HeaderName::from_static("x-forwarded-for");
-    last(headers, &name).is_some_and(|hop| hop.parse::<IpAddr>().is_ok())
+    hops(headers).next().flatten().is_some()
 }
 
 /// Returns what a host stands for. A host that nobody configured is a gateway by path.

@@ -189,11 +189,13 @@ impl<A: Answer> Asker<A> {
         let head = Head { parts: &parts, id: &id, from: client, began: self.began };
         let mut record = Record::new(&hall.told, &self.pulse, self.flow.clone(), head);
         let method = parts.method.clone();
+        // Also when the request is refused, it is noted that nobody reads it.
+        let body = inflow::wrap(body, &self.pulse);
         self.pulse.room().await;
         let mut response = match self.admit(&parts, client) {
             Ok(turn) => {
                 record.keep(turn);
-                let mut request = Request::from_parts(parts, inflow::wrap(body, &self.pulse));
+                let mut request = Request::from_parts(parts, body);
                 if self.from.is_tls {
                     request.extensions_mut().insert(Transport { is_tls: true });
                 }

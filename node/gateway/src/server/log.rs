@@ -53,7 +53,7 @@ impl Log {
         let log =
             Self { lines, behind: Arc::clone(&behind), form: settings.format, figures: figures.clone() };
         let writer = tokio::task::spawn_blocking(move || {
-            let mut batch = String::new();
+            let (mut batch, mut is_failing) = (String::new(), false);
             while let Some(line) = queue.blocking_recv() {
                 let mut count = 1;
                 batch.push_str(&line);
@@ -63,8 +63,17 @@ impl Log {
                     batch.push_str(&line);
                     count += 1;
                 }
-                if let Err(error) = to.write(batch.as_bytes()) {
-                    tracing::warn!(%error, lines = count, "the access log cannot be written");
+                let written = to.write(batch.as_bytes());
+                match &written {
+                    Ok(()) if is_failing => tracing::info!("the access log is written again"),
+                    // Told once: there may be as many failures as requests, and a log of its own on the same disk.
+                    Err(error) if !is_failing => {
+                        tracing::warn!(%error, "the access log cannot be written; lines are lost");
+                    }
+                    Ok(()) | Err(_) => {}
+                }
+                is_failing = written.is_err();
+                if is_failing {
                     (0..count).for_each(|_| figures.unlogged());
                 }
                 behind.fetch_sub(batch.len(), Ordering::Relaxed);

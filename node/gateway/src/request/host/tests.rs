@@ -116,7 +116,7 @@ fn only_proxies_are_believed() {
 fn a_client_is_the_first_that_is_no_proxy_of_ours() {
     let mut settings = settings();
     settings.proxies.push("10.0.0.0/8".parse().unwrap());
-    let cases: [(IpAddr, &[&str], &str); 9] = [
+    let cases: [(IpAddr, &[&str], &str); 14] = [
         (STRANGER, &["198.51.100.1"], "203.0.113.9"),
         (LOOPBACK, &[], "127.0.0.1"),
         (LOOPBACK, &["198.51.100.1"], "198.51.100.1"),
@@ -125,6 +125,13 @@ fn a_client_is_the_first_that_is_no_proxy_of_ours() {
         (LOOPBACK, &["198.51.100.1", "10.1.2.3"], "198.51.100.1"),
         (LOOPBACK, &["127.0.0.1, garbage"], "127.0.0.1"),
         (LOOPBACK, &["2001:db8::1"], "2001:db8::1"),
+        // With a port, as some proxies write it.
+        (LOOPBACK, &["198.51.100.1:50123"], "198.51.100.1"),
+        (LOOPBACK, &["[2001:db8::1]:443"], "2001:db8::1"),
+        (LOOPBACK, &["[2001:db8::1]"], "2001:db8::1"),
+        // What the client sent before does not hide what the proxy wrote behind it.
+        (LOOPBACK, &["\u{e9}, 198.51.100.1"], "198.51.100.1"),
+        (LOOPBACK, &["198.51.100.1, \u{e9}"], "127.0.0.1"),
         (IpAddr::V6(Ipv4Addr::LOCALHOST.to_ipv6_mapped()), &["::ffff:192.0.2.1"], "192.0.2.1"),
     ];
     for (peer, sent, client) in cases {

@@ -178,6 +178,28 @@ async fn an_upload_that_is_refused_early_can_read_why() {
 }
 
 #[tokio::test]
+async fn an_upload_that_is_one_too_many_can_read_why_and_go_on_sending() {
+    let limits = Limits { requests_per_address: 1, ..limits() };
+    let door = open(limits, LogForm::Json, |_| std::future::pending()).await;
+    let mut first = door.connect().await;
+    first.send(&get("/")).await;
+    door.until("pop_gateway_requests_open", 1.0).await;
+    for _ in 0..10 {
+        let mut client = door.connect().await;
+        let size = 1_000_000;
+        client.send(&format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n")).await;
+        let (head, _) = client.answer().await;
+        assert!(head.starts_with("HTTP/1.1 429 "), "{head}");
+        within(client.stream.write_all(&vec![b'u'; size])).await.unwrap();
+        client.stream.shutdown().await.unwrap();
+        assert_eq!(client.rest().await.unwrap(), "");
+    }
+    drop(first);
+    door.until("pop_gateway_connections", 0.0).await;
+    door.close().await;
+}
+
+#[tokio::test]
 async fn the_stop_lets_a_download_end_and_takes_no_more() {
     let (more, queue) = tokio::sync::mpsc::unbounded_channel::<&'static str>();
     let queue = Mutex::new(Some(queue));

@@ -4,6 +4,7 @@
 //! nothing from under it. With roots set it survives a restart: what the roots reach is kept by name.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes as Buf;
@@ -228,6 +229,15 @@ impl Staging {
         self.inner.read(cid, true, |key, entry| entry.refs > 0 || self.staged.holds(key))
     }
 
+    /// Is [`Self::get`] for the bytes of a block that lie in `range`, as far as it goes. Only they are read, so that
+    /// no checksum can be compared: whoever sends them on has had the block from [`Self::get_checked`] before.
+    ///
+    /// # Errors
+    /// The disk refuses, or the block is lost.
+    pub fn get_part(&self, cid: &Cid, range: Range<u64>) -> Result<Option<Buf>, Error> {
+        self.inner.read_part(cid, &range, |key, entry| entry.refs > 0 || self.staged.holds(key))
+    }
+
     /// Returns true when [`Self::get`] would return the block.
     ///
     /// # Errors
@@ -343,6 +353,10 @@ impl std::fmt::Debug for Staging {
 impl BlockSource for Staging {
     fn block(&self, cid: &Cid) -> Result<Option<Buf>, SourceError> {
         self.get(cid).map_err(SourceError::new)
+    }
+
+    fn part(&self, cid: &Cid, range: Range<u64>) -> Result<Option<Buf>, SourceError> {
+        self.get_part(cid, range).map_err(SourceError::new)
     }
 
     fn has(&self, cid: &Cid) -> Result<bool, SourceError> {

@@ -340,6 +340,25 @@ fn the_number_of_removals_changes_with_what_goes_and_with_nothing_else() {
 }
 
 #[test]
+fn parts_of_a_block_are_read_where_it_is_seen() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let (mine, other) = (leaf(1, 100), leaf(2, 100));
+    let [one, two] = ["one", "two"].map(|name| store.stage(name).unwrap());
+    put(&one, &[&mine]);
+    put(&two, &[&other]);
+    let part = |staging: &Staging, block: &Block| staging.get_part(block.cid(), 10..90).unwrap();
+    assert_eq!(part(&one, &mine).unwrap(), mine.data()[10..90]);
+    assert_eq!(one.get_part(mine.cid(), 90..500).unwrap().unwrap(), mine.data()[90..]);
+    assert_eq!((part(&one, &other), store.get_part(mine.cid(), 0..9).unwrap()), (None, None));
+    let after = one.clone();
+    one.commit(Ref::new(*mine.cid())).unwrap();
+    assert_eq!(part(&after, &mine).unwrap(), mine.data()[10..90]);
+    two.clone().discard().unwrap();
+    assert_eq!(part(&two, &other), None);
+}
+
+#[test]
 fn parts_of_a_block_are_its_bytes_and_no_others() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());

@@ -132,9 +132,9 @@ settings! {
     gateway_fetch: FetchChoice = "off";
     /// Networks for whose requests content is fetched.
     gateway_fetch_for: Vec<Network> = "127.0.0.0/8 ::1/128";
-    /// The most that one request to the gateway may cost this node.
+    /// The most that one fetch for the gateway may cost this node.
     gateway_fetch_spend: AttoFil = "0.1 FIL";
-    /// How long a request to the gateway looks for offers and waits for the first block.
+    /// How long each step of a fetch for the gateway may take; an answer begins within four of them.
     gateway_timeout: Span = "30s";
     /// What content costs over HTTP: free, or node for the price of this node, which HTTP clients are told and cannot pay.
     gateway_sell: SellChoice = "free";

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use http::{HeaderMap, Method};
-use pop_dag::Cid;
+use pop_dag::{Cid, What};
 
 /// A request for content.
 #[derive(Clone, Debug)]
@@ -114,19 +114,15 @@ impl Asked {
         self.target.face == Face::Subdomain
     }
 
-    /// Returns whether the answer reaches everything below the path: an archive of it does.
-    pub(crate) fn is_whole(&self) -> bool {
-        let is_part = matches!(self.query.dag_scope.as_deref(), Some("block" | "entity"))
-            || self.query.entity_bytes.is_some();
-        match self.format {
-            Format::Car(_) => !is_part,
-            Format::Tar => true,
-            Format::Natural
-            | Format::Raw
-            | Format::DagJson
-            | Format::DagCbor
-            | Format::Json
-            | Format::Cbor => false,
+    /// Returns how much of what the path leads to the answer reaches.
+    pub(crate) fn what(&self) -> What {
+        match (&self.format, self.query.dag_scope.as_deref()) {
+            (Format::Car(_), _) if self.query.entity_bytes.is_some() => What::Entity,
+            (Format::Car(_), Some("entity")) => What::Entity,
+            (Format::Car(_), Some("block"))
+            | (Format::Raw | Format::DagJson | Format::DagCbor | Format::Cbor, _) => What::Block,
+            (Format::Car(_) | Format::Tar, _) => What::All,
+            (Format::Natural | Format::Json, _) => What::Entity,
         }
     }
 }

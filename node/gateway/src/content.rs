@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pop_dag::{BlockSource, Buf, Cid};
+use pop_dag::{BlockSource, Buf, Cid, What};
 use pop_units::{AttoFil, Bytes, PricePerByte};
 use tokio::sync::watch;
 
@@ -52,9 +52,9 @@ pub struct Wanted {
     pub root: Cid,
     /// The path below it.
     pub path: Vec<String>,
-    /// Whether everything below the path is wanted. If not, it is what is read to show it: a whole file, the entries
-    /// of a directory, and its index page.
-    pub whole: bool,
+    /// How much of what the path leads to. An entity is what is read to show it: a whole file, the entries of a
+    /// directory, and its index page.
+    pub what: What,
     /// Who asks.
     pub from: IpAddr,
 }
@@ -65,6 +65,8 @@ pub struct Retrieval {
     pub blocks: Blocks,
     /// Changes with every block or group of blocks that came, and at the end.
     pub arrival: watch::Receiver<Arrival>,
+    /// Whether it was begun for more than is wanted: its failure then says nothing of what is wanted alone.
+    pub is_wider: bool,
     /// Keeps the retrieval going as long as it lives.
     pub stay: Box<dyn std::any::Any + Send + Sync>,
 }

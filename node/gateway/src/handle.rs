@@ -117,6 +117,10 @@ async fn content(site: &Arc<Site>, asked: &Asked, choice: &Choice) -> Result<Res
     match form(site, asked, choice, &view).await {
         Err(refusal) if refusal.status == StatusCode::NOT_ACCEPTABLE && choice.or_natural => {
             let natural = Asked { format: Format::Natural, ..asked.clone() };
+            let view = match natural.what() == asked.what() {
+                true => view,
+                false => view.of(natural.target.segments.clone(), natural.what()),
+            };
             form(site, &natural, &Choice::default(), &view).await
         }
         answered => answered,
@@ -141,7 +145,7 @@ async fn form(
         Err(refusal) if redirects::apply_to(asked, &refusal) => instead(site, asked, view, refusal).await,
         led => led,
     };
-    let Led { found, resolved, mut response, status } = match led {
+    let Led { found, resolved, mut response, status, is_fetched } = match led {
         Ok(led) => led,
         Err(refusal) if only_cached && is_miss(&refusal) => return Ok(not_cached()),
         Err(refusal) => return Err(refusal),
@@ -149,7 +153,7 @@ async fn form(
     describe(&mut response, asked, &found, choice);
     let timing = format!("resolve;dur={:.1}", resolved.saturating_duration_since(begun).as_secs_f64() * 1e3);
     insert(response.headers_mut(), "server-timing", &timing);
-    let origin = if view.has_fetched() { "pop; fwd=uri-miss; stored" } else { "pop; hit" };
+    let origin = if is_fetched || view.has_fetched() { "pop; fwd=uri-miss; stored" } else { "pop; hit" };
     insert(response.headers_mut(), "cache-status", origin);
     if let Some(status) = status {
         *response.status_mut() = status;
@@ -165,6 +169,8 @@ struct Led {
     response: Response<Body>,
     /// When it stands for a refusal.
     status: Option<StatusCode>,
+    /// Whether something of it was not here.
+    is_fetched: bool,
 }
 
 /// Follows the path and answers with what is there.
@@ -175,7 +181,8 @@ async fn lead(site: &Arc<Site>, asked: &Asked, view: &View) -> Result<Led, Refus
     let resolved = Instant::now();
     check_found(site, asked, &found)?;
     let response = answer(asked, &found, view.clone()).await?;
-    Ok(Led { found, resolved, response, status: None })
+    view.answered();
+    Ok(Led { found, resolved, response, status: None, is_fetched: view.has_fetched() })
 }
 
 /// Answers for an absent path with what its author has instead.
@@ -186,10 +193,11 @@ async fn instead(site: &Arc<Site>, asked: &Asked, view: &View, refusal: Refusal)
         Some(Outcome::Shown(shown, status)) => (shown, status),
     };
     site.lists.check(&shown.target.root, &shown.target.segments)?;
-    match lead(site, &shown, view).await {
+    let view = view.of(shown.target.segments.clone(), shown.what());
+    match lead(site, &shown, &view).await {
         Ok(led) => Ok(Led { status: (status != StatusCode::OK).then_some(status), ..led }),
         // The rule leads to what is absent itself.
-        Err(absent) if absent.status == StatusCode::NOT_FOUND => Err(refusal),
+        Err(absent) if redirects::is_absent(&absent) => Err(refusal),
         Err(refusal) => Err(refusal),
     }
 }
@@ -208,7 +216,7 @@ fn view(site: &Arc<Site>, asked: &Asked, may_fetch: bool) -> View {
     let wanted = Wanted {
         root: asked.target.root,
         path: asked.target.segments.clone(),
-        whole: asked.is_whole(),
+        what: asked.what(),
         from: asked.from,
     };
     View::new(Arc::clone(site), wanted, may_fetch)

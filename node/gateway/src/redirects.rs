@@ -9,6 +9,7 @@ mod rule;
 use std::collections::HashSet;
 
 use http::{HeaderValue, StatusCode, header};
+use pop_dag::What;
 use pop_units::Bytes;
 
 use self::rule::Rule;
@@ -46,8 +47,12 @@ pub(crate) enum Outcome {
 
 /// Returns whether an author may have a word on a refusal.
 pub(crate) fn apply_to(asked: &Asked, refusal: &Refusal) -> bool {
-    let is_absent = refusal.status == StatusCode::NOT_FOUND && refusal.keep != Keep::No;
-    is_absent && asked.is_isolated() && asked.format == Format::Natural
+    is_absent(refusal) && asked.is_isolated() && asked.format == Format::Natural
+}
+
+/// Returns whether a refusal says that content does not have a path, rather than that it is not here.
+pub(crate) fn is_absent(refusal: &Refusal) -> bool {
+    refusal.status == StatusCode::NOT_FOUND && refusal.keep != Keep::No
 }
 
 /// Looks for a rule on a path that is absent.
@@ -67,6 +72,8 @@ pub(crate) async fn find(asked: &Asked, view: &View) -> Result<Option<Outcome>, 
 /// Reads the file; `None` when there is none.
 async fn read(asked: &Asked, view: &View) -> Result<Option<String>, Refusal> {
     let at = Target { segments: vec![NAME.into()], ..asked.target.clone() };
+    // What is retrieved for the path does not bring the file.
+    let view = &view.of(at.segments.clone(), What::Entity);
     let cid = match resolve::find(view, &at).await {
         Ok(found) => match found.kind {
             Kind::File(size) if size > MAX_SIZE => {
@@ -77,7 +84,7 @@ async fn read(asked: &Asked, view: &View) -> Result<Option<String>, Refusal> {
                 return Err(broken("it is no file"));
             }
         },
-        Err(refusal) if refusal.status == StatusCode::NOT_FOUND => return Ok(None),
+        Err(refusal) if is_absent(&refusal) => return Ok(None),
         Err(refusal) => return Err(refusal),
     };
     let (bytes, _) = view.read_small(move |blocks| body::head(blocks, &cid, MAX_SIZE)).await?;

@@ -2,7 +2,8 @@
 //!
 //! Work over blocks is a closure that reads what it needs and gives up at the first block that is not here. It is
 //! done again when more has arrived, so it must have no effect but its result. Nothing here waits longer than the
-//! settings say for the next step forward, and whoever stops waiting leaves the retrieval.
+//! settings say for the next step forward, nor [`STEPS`] times as long before the head of the answer, and whoever
+//! stops waiting leaves the retrieval.
 
 mod miss;
 mod pace;
@@ -10,13 +11,14 @@ mod pace;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use http::StatusCode;
-use pop_dag::{BlockSource, Buf, Cid, SourceError};
+use pop_dag::{BlockSource, Buf, Cid, SourceError, What};
 use tokio::sync::{OnceCell, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use crate::content::{Arrival, Blocks, Miss, Wanted};
+use crate::content::{Arrival, Blocks, Miss, Retrieval, Wanted};
 use crate::figures::Fetched;
 use crate::refusal::Refusal;
 use crate::request::lists::guard::{Denied, Guarded};
@@ -24,6 +26,10 @@ use crate::site::Site;
 
 pub(crate) use self::pace::Paced;
 use self::pace::{Awaited, Gone, Waiter};
+
+/// How many times as long as one step a head may take in all: a search, a provider that falls silent, another
+/// search, and the blocks of the path. Whoever sends a block just before each step is over holds it no longer.
+const STEPS: u32 = 4;
 
 /// The blocks of one request. Clones share the retrieval, which goes on as long as one of them lives.
 #[derive(Clone)]
@@ -34,8 +40,12 @@ struct Shared {
     wanted: Wanted,
     /// Whether what is missing may be looked for elsewhere.
     may_fetch: bool,
-    /// Begun by the first block that is missing, and once.
-    fetch: OnceCell<Result<Fetch, Miss>>,
+    /// When the head is due; `None` for a time that no clock reaches.
+    due: Option<Instant>,
+    /// Whether the head is made.
+    is_answered: AtomicBool,
+    /// Begun by the first block that is missing, and once; then once more if that was for more and failed.
+    fetches: [OnceCell<Result<Fetch, Miss>>; 2],
     /// Whether it was counted what came of the retrieval.
     is_counted: AtomicBool,
 }
@@ -44,6 +54,7 @@ struct Shared {
 struct Fetch {
     blocks: Blocks,
     arrival: watch::Receiver<Arrival>,
+    is_wider: bool,
     _stay: Box<dyn std::any::Any + Send + Sync>,
 }
 
@@ -70,14 +81,33 @@ impl From<SourceError> for Gap {
 }
 
 impl View {
+    /// Begins with the request, which is when the time of its head begins.
     pub(crate) fn new(site: Arc<Site>, wanted: Wanted, may_fetch: bool) -> Self {
+        let due = Instant::now().checked_add(whole(&site));
+        Self::due(site, wanted, may_fetch, due)
+    }
+
+    fn due(site: Arc<Site>, wanted: Wanted, may_fetch: bool, due: Option<Instant>) -> Self {
         Self(Arc::new(Shared {
             site,
             wanted,
             may_fetch,
-            fetch: OnceCell::new(),
+            due,
+            is_answered: AtomicBool::new(false),
+            fetches: Default::default(),
             is_counted: AtomicBool::new(false),
         }))
+    }
+
+    /// Returns a view for something else below the same root. The time of the head goes on.
+    pub(crate) fn of(&self, path: Vec<String>, what: What) -> Self {
+        let Shared { site, wanted, may_fetch, due, .. } = &*self.0;
+        Self::due(Arc::clone(site), Wanted { path, what, ..wanted.clone() }, *may_fetch, *due)
+    }
+
+    /// Notes that the head is made: from now on each step has its time, and all of them what an answer may take.
+    pub(crate) fn answered(&self) {
+        self.0.is_answered.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn site(&self) -> &Arc<Site> {
@@ -154,12 +184,15 @@ impl View {
         work: impl FnMut(&dyn BlockSource) -> Result<T, Gap> + Send + 'static,
     ) -> Result<T, Refusal> {
         let (mut work, mut missing) = (work, None);
+        let [first, second] = &self.0.fetches;
         loop {
             // Noted before the work looks, so that nothing that comes meanwhile is slept through.
-            let mut seen = self.fetch().map(|fetch| (fetch.arrival.clone(), fetch.blocks.clone()));
-            let ended = seen.as_mut().and_then(|(arrival, _)| arrival.borrow_and_update().ended.clone());
-            let blocks = match &seen {
-                Some((_, blocks)) => Arc::clone(blocks),
+            let fetch = self.fetch();
+            let mut seen = fetch.map(|fetch| fetch.arrival.clone());
+            let ended = seen.as_mut().and_then(|arrival| arrival.borrow_and_update().ended.clone());
+            let is_wider = fetch.is_some_and(|fetch| fetch.is_wider);
+            let blocks = match fetch {
+                Some(fetch) => Arc::clone(&fetch.blocks),
                 None => self.0.site.content.blocks(),
             };
             let (back, done) = self.attempt(work, blocks, missing).await?;
@@ -176,10 +209,13 @@ impl View {
             };
             missing = Some(cid);
             match (seen, ended) {
-                (None, _) => self.begin(&cid).await?,
+                (None, _) => self.begin(&cid, first).await?,
                 (Some(_), Some(Ok(()))) => return Err(self.lost(&cid)),
+                (Some(_), Some(Err(miss))) if is_wider && miss::is_of_more(&miss) => {
+                    self.begin(&cid, second).await?;
+                }
                 (Some(_), Some(Err(miss))) => return Err(self.missed(miss)),
-                (Some((arrival, _)), None) => self.wait(&cid, arrival).await?,
+                (Some(arrival), None) => self.wait(&cid, arrival).await?,
             }
         }
     }
@@ -215,36 +251,65 @@ impl View {
         done.map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the work for this answer broke"))
     }
 
-    /// Returns the retrieval, if there is one.
+    /// Returns the last retrieval, if there is one.
     fn fetch(&self) -> Option<&Fetch> {
-        self.0.fetch.get().and_then(|fetch| fetch.as_ref().ok())
+        self.0.fetches.iter().rev().find_map(|fetch| fetch.get()?.as_ref().ok())
     }
 
     /// Begins the retrieval that `cid` is missing for, or joins the one of a clone.
-    async fn begin(&self, cid: &Cid) -> Result<(), Refusal> {
+    async fn begin(&self, cid: &Cid, at: &OnceCell<Result<Fetch, Miss>>) -> Result<(), Refusal> {
         if !self.0.may_fetch {
             return Err(self.not_here(cid));
         }
         let content = &self.0.site.content;
-        let begun = self.0.fetch.get_or_init(async || {
-            let retrieval = content.retrieve(self.0.wanted.clone()).await?;
-            Ok(Fetch { blocks: retrieval.blocks, arrival: retrieval.arrival, _stay: retrieval.stay })
+        let begun = at.get_or_init(async || {
+            let Retrieval { blocks, arrival, is_wider, stay } =
+                content.retrieve(self.0.wanted.clone()).await?;
+            // Of the second one the failure counts, whatever it is of.
+            let is_wider = is_wider && std::ptr::eq(at, &self.0.fetches[0]);
+            Ok(Fetch { blocks, arrival, is_wider, _stay: stay })
         });
-        match timeout(self.0.site.settings.fetch_timeout, begun).await {
+        let time = self.step().min(self.left());
+        match timeout(time, begun).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(Miss::Local)) => Err(self.not_here(cid)),
             Ok(Err(miss)) => Err(self.missed(miss.clone())),
-            Err(_) => Err(self.too_late("nobody was found who sends it")),
+            Err(_) => Err(self.too_late("nobody was found who sends it", time)),
         }
     }
 
     /// Waits for the next step of the retrieval.
     async fn wait(&self, cid: &Cid, mut arrival: watch::Receiver<Arrival>) -> Result<(), Refusal> {
-        match timeout(self.0.site.settings.fetch_timeout, arrival.changed()).await {
-            Ok(Ok(())) => Ok(()),
-            // Whoever ran the retrieval is gone without a word.
-            Ok(Err(_)) => Err(self.lost(cid)),
-            Err(_) => Err(self.too_late(&format!("block {cid} was asked for and did not come"))),
+        let (step, left) = (self.step(), self.left());
+        // Steps that come fast enough are there at once: they are not to hide that time is up.
+        if !left.is_zero() {
+            match timeout(step.min(left), arrival.changed()).await {
+                Ok(Ok(())) => return Ok(()),
+                // Whoever ran the retrieval is gone without a word.
+                Ok(Err(_)) => return Err(self.lost(cid)),
+                Err(_) => {}
+            }
+        }
+        if left < step {
+            let bytes = arrival.borrow().bytes.get();
+            let tried = format!("{bytes} bytes came, and block {cid}, which the answer begins with, did not");
+            return Err(self.too_late(&tried, whole(&self.0.site)));
+        }
+        Err(self.too_late(&format!("block {cid} was asked for and did not come"), step))
+    }
+
+    /// Returns how long a step may take.
+    fn step(&self) -> Duration {
+        self.0.site.settings.fetch_timeout
+    }
+
+    /// Returns how long the head may yet take.
+    fn left(&self) -> Duration {
+        match self.0.due {
+            Some(due) if !self.0.is_answered.load(Ordering::Relaxed) => {
+                due.saturating_duration_since(Instant::now())
+            }
+            Some(_) | None => Duration::MAX,
         }
     }
 
@@ -283,10 +348,14 @@ impl View {
         Refusal::new(StatusCode::BAD_GATEWAY, what).retry_after(miss::SOON)
     }
 
-    fn too_late(&self, tried: &str) -> Refusal {
-        let seconds = self.0.site.settings.fetch_timeout.as_secs_f32();
-        self.missed(Miss::TimedOut { tried: format!("{tried} within {seconds} s") })
+    fn too_late(&self, tried: &str, within: Duration) -> Refusal {
+        self.missed(Miss::TimedOut { tried: format!("{tried} within {} s", within.as_secs_f32()) })
     }
+}
+
+/// Returns how long a head may take.
+fn whole(site: &Site) -> Duration {
+    site.settings.fetch_timeout.saturating_mul(STEPS)
 }
 
 /// What was read lately, and nothing else.

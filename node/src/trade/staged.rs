@@ -79,9 +79,12 @@ pub(super) fn keep(
 
 /// Returns whether nothing below the root is missing: what it takes to read a file is all of it.
 fn is_whole(staging: &Staging, request: &FetchRequest) -> bool {
-    let is_file = |kind| matches!(kind, EntryKind::File | EntryKind::Raw | EntryKind::Symlink);
-    request.what == What::Entity
-        && unixfs::resolve(&request.root, &[], staging).is_ok_and(|found| is_file(found.kind))
+    let is_all = |kind| match request.what {
+        What::Block => matches!(kind, EntryKind::Raw | EntryKind::Symlink),
+        What::Entity => matches!(kind, EntryKind::File | EntryKind::Raw | EntryKind::Symlink),
+        What::All => true,
+    };
+    unixfs::resolve(&request.root, &[], staging).is_ok_and(|found| is_all(found.kind))
 }
 
 /// Returns the size that its directory states for what the path leads to.

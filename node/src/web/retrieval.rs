@@ -38,16 +38,17 @@ const INDEX: &str = "index.html";
 struct Key {
     root: Cid,
     path: Vec<String>,
-    whole: bool,
+    what: What,
 }
 
 impl Key {
     /// Returns whether whoever retrieves this gets all of `other` too.
     fn covers(&self, other: &Self) -> bool {
         self.root == other.root
-            && match self.whole {
-                true => other.path.starts_with(&self.path),
-                false => !other.whole && other.path == self.path,
+            && match self.what {
+                What::All => other.path.starts_with(&self.path),
+                What::Entity => other.what != What::All && other.path == self.path,
+                What::Block => other == self,
             }
     }
 
@@ -57,9 +58,12 @@ impl Key {
         child
     }
 
-    fn parent(&self) -> Option<Self> {
-        let mut parent = self.clone();
-        parent.path.pop().map(|_| parent)
+    /// Returns the root and the directory that the path ends in.
+    fn above(&self) -> Vec<Self> {
+        let parent = self.path.len().checked_sub(1);
+        let mut ends: Vec<usize> = parent.into_iter().flat_map(|end| [0, end]).collect();
+        ends.dedup();
+        ends.into_iter().map(|end| Self { path: self.path[..end].to_vec(), ..self.clone() }).collect()
     }
 }
 
@@ -116,22 +120,24 @@ impl Retrievals {
         if self.stop.is_cancelled() {
             return Err(Miss::Stopped);
         }
-        let key = Key { root: wanted.root, path: wanted.path, whole: wanted.whole };
+        let key = Key { root: wanted.root, path: wanted.path, what: wanted.what };
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.retain(|_, flight| flight.strong_count() > 0);
         let joined = running.iter().filter(|(other, _)| other.covers(&key));
-        let joined = joined.filter_map(|(_, flight)| flight.upgrade()).find(|flight| !flight.is_over());
-        let flight = match joined {
-            Some(flight) => flight,
+        let joined = joined.filter_map(|(other, flight)| Some((*other != key, flight.upgrade()?)));
+        // One that is for more may fail for what is not wanted here, so one for the same comes first.
+        let joined = joined.filter(|(_, flight)| !flight.is_over()).min_by_key(|(is_wider, _)| *is_wider);
+        let (is_wider, flight) = match joined {
+            Some(joined) => joined,
             None => {
                 let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Miss::Busy)?;
                 let flight = self.spawn(key.clone(), place);
                 running.insert(key, Arc::downgrade(&flight));
-                flight
+                (false, flight)
             }
         };
         let blocks: Blocks = flight.blocks.clone();
-        Ok(Retrieval { blocks, arrival: flight.arrival.clone(), stay: Box::new(flight) })
+        Ok(Retrieval { blocks, arrival: flight.arrival.clone(), is_wider, stay: Box::new(flight) })
     }
 
     fn spawn(self: &Arc<Self>, key: Key, place: OwnedSemaphorePermit) -> Arc<Flight> {
@@ -177,23 +183,35 @@ impl Retrievals {
         let held = self.pool.run(move || store.hold(&root)).await.map_err(|_| Miss::Stopped)?;
         // Set once: this is the only one that does.
         let _ = way.blocks.held.set(held);
-        let what = if key.whole { What::All } else { What::Entity };
-        let spent = match self.fetch(way, key, what, AttoFil::ZERO).await {
+        let spent = match self.fetch(way, key, key.what, AttoFil::ZERO).await {
             Err(none @ Miss::NotFound { .. }) => return Err(self.explain(way, none).await),
             fetched => fetched?,
         };
-        if !key.whole && !way.left.is_cancelled() && self.has_index(way).await? {
+        if key.what == What::Entity && !way.left.is_cancelled() && self.has_index(way).await? {
             self.fetch(way, &key.child(INDEX), What::Entity, spent).await?;
         }
         Ok(())
     }
 
-    /// Finds out whether a path that nobody offers exists: who has the directory and not the entry offers nothing.
+    /// Finds out whether a path that nobody offers exists: who has its directories and not the entry offers nothing.
+    /// The root is the first to ask for: what it does not have is told by nothing below it.
     async fn explain(&self, way: &Way, none: Miss) -> Miss {
-        let Some(parent) = way.key.parent() else { return none };
-        if self.fetch(way, &parent, What::Entity, AttoFil::ZERO).await.is_err() {
-            return none;
+        let mut spent = AttoFil::ZERO;
+        for above in way.key.above() {
+            spent = match self.fetch(way, &above, What::Entity, spent).await {
+                Ok(spent) => spent,
+                Err(Miss::NotFound { .. }) => continue,
+                Err(_) => return none,
+            };
+            if let Some(why) = self.absent(way).await {
+                return Miss::NoPath { why };
+            }
         }
+        none
+    }
+
+    /// Returns why a path cannot exist, by what is here.
+    async fn absent(&self, way: &Way) -> Option<String> {
         let (key, blocks) = (way.key.clone(), Arc::clone(&way.blocks));
         let looked = self.pool.run(move || {
             let absent = unixfs::resolve(&key.root, &key.path, &*blocks).err()?;
@@ -201,10 +219,7 @@ impl Retrievals {
                 matches!(absent, ResolveError::NotFound { .. } | ResolveError::NotADirectory { .. });
             is_certain.then(|| absent.to_string())
         });
-        match looked.await {
-            Ok(Some(why)) => Miss::NoPath { why },
-            Ok(None) | Err(_) => none,
-        }
+        looked.await.ok().flatten()
     }
 
     /// Retrieves one part, after so much was spent; returns what has been spent now.
@@ -326,10 +341,15 @@ impl BlockSource for Arriving {
     }
 
     fn part(&self, cid: &Cid, range: Range<u64>) -> Result<Option<Buf>, SourceError> {
-        match self.store.part(cid, range.clone())? {
-            Some(part) => Ok(Some(part)),
-            None => Whole(self).part(cid, range),
+        if let Some(part) = self.store.part(cid, range.clone())? {
+            return Ok(Some(part));
         }
+        for staging in self.stagings() {
+            if let Some(part) = staging.part(cid, range.clone())? {
+                return Ok(Some(part));
+            }
+        }
+        self.store.part(cid, range)
     }
 
     fn has(&self, cid: &Cid) -> Result<bool, SourceError> {
@@ -342,15 +362,6 @@ impl BlockSource for Arriving {
             }
         }
         BlockSource::has(&self.store, cid)
-    }
-}
-
-/// The same, of which parts are cut from whole blocks: what is only staged has been read by nobody yet.
-struct Whole<'a>(&'a Arriving);
-
-impl BlockSource for Whole<'_> {
-    fn block(&self, cid: &Cid) -> Result<Option<Buf>, SourceError> {
-        self.0.block(cid)
     }
 }
 

@@ -1,8 +1,8 @@
 use std::net::Ipv4Addr;
 
 use http_body_util::BodyExt;
-use pop_dag::Memory;
 use pop_dag::unixfs::{Chunker, Layout, Profile, Rules};
+use pop_dag::{Memory, What};
 use proptest::prelude::*;
 
 use super::*;
@@ -16,7 +16,7 @@ fn view(content: Arc<Arriving>, root: Cid, in_flight: Bytes) -> View {
     let mut settings = settings();
     settings.limits.in_flight = in_flight;
     let content: Arc<dyn Content> = content;
-    let wanted = Wanted { root, path: Vec::new(), whole: false, from: Ipv4Addr::LOCALHOST.into() };
+    let wanted = Wanted { root, path: Vec::new(), what: What::Entity, from: Ipv4Addr::LOCALHOST.into() };
     View::new(Arc::new(Site::new(settings, content)), wanted, true)
 }
 

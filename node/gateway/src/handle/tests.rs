@@ -1,3 +1,4 @@
+mod fetches;
 mod guards;
 
 use std::io::Cursor;

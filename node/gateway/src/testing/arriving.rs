@@ -1,8 +1,7 @@
 //! A node to which content comes block by block, as a test lets it.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 use async_trait::async_trait;
 use pop_dag::{BlockSource, Buf, Cid, Memory, SourceError};
@@ -18,11 +17,14 @@ pub(crate) struct Arriving {
     /// What has come.
     come: Arc<RwLock<Memory>>,
     arrival: watch::Sender<Arrival>,
-    asked: AtomicUsize,
+    /// What retrievals were asked for.
+    wanted: Mutex<Vec<Wanted>>,
     /// Held by each retrieval.
     stay: Arc<()>,
     /// What a retrieval is refused with.
     refuses: Option<Miss>,
+    /// How the first retrievals end, which were begun for more.
+    wider: Vec<Miss>,
 }
 
 /// What is here and what has come.
@@ -44,9 +46,10 @@ impl Arriving {
             here: Arc::new(RwLock::new(here)),
             come: Arc::default(),
             arrival: watch::Sender::new(Arrival::default()),
-            asked: AtomicUsize::new(0),
+            wanted: Mutex::default(),
             stay: Arc::new(()),
             refuses: None,
+            wider: Vec::new(),
         }
     }
 
@@ -55,11 +58,30 @@ impl Arriving {
         Self { refuses: Some(miss), ..Self::new(Memory::new()) }
     }
 
+    /// Returns a node whose first retrievals are for more than is wanted, and fail.
+    pub(crate) fn failing_wider(wider: Vec<Miss>) -> Self {
+        Self { wider, ..Self::new(Memory::new()) }
+    }
+
+    /// Lets all that lies below a CID come.
+    pub(crate) fn arrive_all(&self, root: &Cid, from: &Memory) {
+        let mut come = |cid: &Cid, _: &Buf| {
+            self.arrive(cid, from);
+            Ok(())
+        };
+        pop_dag::walk::run(*root, &pop_dag::Scope::all(), from, &mut come).unwrap();
+    }
+
+    /// Makes a step forward that brings nothing.
+    pub(crate) fn step(&self) {
+        self.arrival.send_modify(|arrival| arrival.bytes = arrival.bytes.saturating_add(Bytes::new(1)));
+    }
+
     /// Lets a block of `from` come.
     pub(crate) fn arrive(&self, cid: &Cid, from: &Memory) {
         let data = from.block(cid).unwrap().unwrap();
         self.come.write().unwrap().insert(pop_dag::Block::verified(*cid, data).unwrap());
-        self.arrival.send_modify(|arrival| arrival.bytes = arrival.bytes.saturating_add(Bytes::new(1)));
+        self.step();
     }
 
     /// Ends the retrieval.
@@ -69,7 +91,12 @@ impl Arriving {
 
     /// Returns how often a retrieval was asked for.
     pub(crate) fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
+        self.wanted().len()
+    }
+
+    /// Returns what retrievals were asked for.
+    pub(crate) fn wanted(&self) -> Vec<Wanted> {
+        self.wanted.lock().unwrap().clone()
     }
 
     /// Returns how many hold on to a retrieval.
@@ -88,14 +115,25 @@ impl Content for Arriving {
         0
     }
 
-    async fn retrieve(&self, _wanted: Wanted) -> Result<Retrieval, Miss> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
+    async fn retrieve(&self, wanted: Wanted) -> Result<Retrieval, Miss> {
+        let mut asked = self.wanted.lock().unwrap();
+        let wider = self.wider.get(asked.len()).cloned();
+        asked.push(wanted);
         if let Some(miss) = &self.refuses {
             return Err(miss.clone());
         }
+        let is_wider = wider.is_some();
+        let (come, arrival) = match wider {
+            None => (Arc::clone(&self.come), self.arrival.subscribe()),
+            Some(miss) => {
+                let arrival = Arrival { bytes: Bytes::ZERO, ended: Some(Err(miss)) };
+                (Arc::default(), watch::Sender::new(arrival).subscribe())
+            }
+        };
         Ok(Retrieval {
-            blocks: Arc::new(Both(Arc::clone(&self.here), Arc::clone(&self.come))),
-            arrival: self.arrival.subscribe(),
+            blocks: Arc::new(Both(Arc::clone(&self.here), come)),
+            arrival,
+            is_wider,
             stay: Box::new(Arc::clone(&self.stay)),
         })
     }

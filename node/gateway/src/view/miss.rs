@@ -28,6 +28,18 @@ pub(super) fn counted(miss: &Miss) -> Fetched {
     }
 }
 
+/// Returns whether less may be had where more failed so.
+pub(super) fn is_of_more(miss: &Miss) -> bool {
+    match miss {
+        Miss::NotFound { .. }
+        | Miss::TimedOut { .. }
+        | Miss::Priced(_)
+        | Miss::Refused { .. }
+        | Miss::Full { .. } => true,
+        Miss::Local | Miss::Busy | Miss::NoPath { .. } | Miss::Stopped => false,
+    }
+}
+
 impl From<Miss> for Refusal {
     fn from(miss: Miss) -> Self {
         let said = miss.to_string();

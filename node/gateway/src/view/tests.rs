@@ -24,7 +24,7 @@ fn view(content: &Arc<Arriving>, root: &Block, may_fetch: bool) -> View {
     let content: Arc<dyn Content> = content.clone();
     let site = Arc::new(Site::new(settings(), content));
     let wanted =
-        Wanted { root: *root.cid(), path: Vec::new(), whole: false, from: Ipv4Addr::LOCALHOST.into() };
+        Wanted { root: *root.cid(), path: Vec::new(), what: What::Entity, from: Ipv4Addr::LOCALHOST.into() };
     View::new(site, wanted, may_fetch)
 }
 
@@ -125,6 +125,74 @@ async fn each_step_forward_gives_more_time() {
         content.arrive(block.cid(), &all);
     }
     assert_eq!(reading.await.unwrap().unwrap(), "ab");
+}
+
+/// Makes a step forward every 4 seconds, for ever, none of which brings a block.
+async fn drip(content: Arc<Arriving>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        content.step();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn steps_that_lead_nowhere_hold_no_head_for_longer_than_four_of_them() {
+    let a = leaf("a");
+    let content = Arc::new(Arriving::new(Memory::new()));
+    let view = view(&content, &a, true);
+    let read = view.read(joined(vec![*a.cid()]));
+    let refusal = tokio::select! {
+        read = read => read.unwrap_err(),
+        () = drip(Arc::clone(&content)) => unreachable!(),
+    };
+    assert_eq!(refusal.status, StatusCode::GATEWAY_TIMEOUT);
+    assert!(refusal.message.ends_with("did not within 20 s"), "{}", refusal.message);
+    assert!(
+        refusal.message.contains(&a.cid().to_string()) && refusal.headers.contains_key(header::RETRY_AFTER)
+    );
+    // Nor does what comes in place of the path have more time.
+    let other = view.of(vec!["other".into()], What::Entity);
+    let refusal = other.read(joined(vec![*a.cid()])).await.unwrap_err();
+    assert!(refusal.message.ends_with("did not within 20 s"), "{}", refusal.message);
+}
+
+#[tokio::test(start_paused = true)]
+async fn once_the_head_is_made_each_step_has_its_time() {
+    let a = leaf("a");
+    let content = Arc::new(Arriving::new(Memory::new()));
+    let view = view(&content, &a, true);
+    view.answered();
+    let come = async {
+        tokio::time::sleep(Duration::from_secs(58)).await;
+        content.arrive(a.cid(), &memory(&[&a]));
+    };
+    let read = async { tokio::join!(view.read(joined(vec![*a.cid()])), come).0 };
+    let read = tokio::select! {
+        read = read => read,
+        () = drip(Arc::clone(&content)) => unreachable!(),
+    };
+    assert_eq!(read.unwrap(), "a");
+}
+
+#[tokio::test]
+async fn who_joined_a_retrieval_of_more_that_fails_is_not_refused_for_it() {
+    let a = leaf("a");
+    let dear = || Miss::NotFound { tried: "for all of it".into() };
+    let content = Arc::new(Arriving::failing_wider(vec![dear()]));
+    content.arrive(a.cid(), &memory(&[&a]));
+    let one = view(&content, &a, true);
+    let (read, again) = tokio::join!(one.read(joined(vec![*a.cid()])), one.read(joined(vec![*a.cid()])));
+    assert_eq!((read.unwrap(), again.unwrap()), ("a".to_owned(), "a".to_owned()));
+    assert_eq!(content.asked(), 2, "once more, for all who read");
+    assert_eq!(fetches(&one), ["pop_gateway_fetches_total{result=\"found\"} 1"]);
+
+    let content = Arc::new(Arriving::failing_wider(vec![dear(), dear()]));
+    let refusal = view(&content, &a, true).read(joined(vec![*a.cid()])).await.unwrap_err();
+    assert_eq!((refusal.status, content.asked()), (StatusCode::NOT_FOUND, 2), "and not for ever");
+
+    let content = Arc::new(Arriving::failing_wider(vec![Miss::NoPath { why: "no".into() }]));
+    let refusal = view(&content, &a, true).read(joined(vec![*a.cid()])).await.unwrap_err();
+    assert_eq!((refusal.status, content.asked()), (StatusCode::NOT_FOUND, 1), "this is of all below");
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ fn on(node: &Node, flags: &[(&str, &str)]) -> Arc<Retrievals> {
 
 fn wanted(root: Cid, path: &[&str]) -> Wanted {
     let path = path.iter().map(|name| (*name).to_owned()).collect();
-    Wanted { root, path, whole: false, from: Ipv4Addr::LOCALHOST.into() }
+    Wanted { root, path, what: What::Entity, from: Ipv4Addr::LOCALHOST.into() }
 }
 
 /// A root that nobody has.
@@ -135,22 +135,84 @@ async fn a_price_is_told_as_an_offer_and_paid_even_when_the_reader_leaves_with_t
     assert!(store.brief(&root).unwrap().is_some_and(|found| found.complete), "and kept");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_alone_brings_no_more_and_is_not_refused_for_the_price_of_all() {
+    let price = PricePerByte::per_gib(AttoFil::from_fil(1));
+    let bank = Arc::default();
+    let provider = Node::start(Setup::at(price, &bank));
+    let node = Node::start(Setup::at(PricePerByte::FREE, &bank));
+    node.join(&provider).await;
+    let (root, _) = provider.add_file(7 << 20, 2);
+    let flags =
+        [("gateway_fetch", "paid"), ("max_price", "2 FIL/GiB"), ("gateway_fetch_spend", "0.0001 FIL")];
+    let retrievals = on(&node, &flags);
+    let of = |what| Wanted { what, ..wanted(root, &[]) };
+    let mut all = retrievals.begin(of(What::All)).unwrap();
+    let mut joined = retrievals.begin(of(What::Block)).unwrap();
+    assert_eq!((all.is_wider, joined.is_wider), (false, true));
+    assert!(matches!(end(&mut all).await, Err(Miss::Priced(_))));
+    assert!(matches!(end(&mut joined).await, Err(Miss::Priced(_))), "it is the same one");
+
+    let mut block = retrievals.begin(of(What::Block)).unwrap();
+    assert!(!block.is_wider);
+    assert_eq!(end(&mut block).await, Ok(()));
+    let (_, store, _) = node.parts();
+    assert_eq!(store.size(&root).unwrap(), Some(block.arrival.borrow().bytes));
+    assert!(!store.brief(&root).unwrap().unwrap().complete);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_below_a_name_that_is_not_there_is_told_so() {
+    let provider = Node::start(Setup::default());
+    let (node, retrievals) = reader(&[]);
+    node.join(&provider).await;
+    let (_, store, _) = provider.parts();
+    let staging = store.stage("test").unwrap();
+    let leaf = Block::of(Codec::Raw, b"leaf".to_vec().into());
+    let entry = unixfs::Entry { name: "a".into(), cid: *leaf.cid(), tsize: Bytes::new(4) };
+    let (dir, _) = unixfs::directory(vec![entry], &unixfs::Profile::default(), &mut staging.clone()).unwrap();
+    staging.put(&leaf).unwrap();
+    staging.put(&dir).unwrap();
+    let found = pop_store::Ref { complete: true, ..pop_store::Ref::new(*dir.cid()) };
+    staging.commit(found).unwrap();
+    let mut retrieval = retrievals.begin(wanted(*dir.cid(), &["x", "y", "z"])).unwrap();
+    let ended = end(&mut retrieval).await;
+    assert!(matches!(&ended, Err(Miss::NoPath { why }) if why.contains('x')), "{ended:?}");
+}
+
+#[test]
+fn what_lies_above_a_path_is_its_root_and_its_directory() {
+    let root: Cid = "bafkqaaa".parse().unwrap();
+    let key = |path: &str| Key { root, path: path.chars().map(String::from).collect(), what: What::Entity };
+    for (path, above) in [("", vec![]), ("a", vec![""]), ("ab", vec!["", "a"]), ("abc", vec!["", "ab"])] {
+        let above: Vec<Key> = above.into_iter().map(key).collect();
+        assert_eq!(key(path).above(), above, "{path}");
+    }
+}
+
 #[test]
 fn a_retrieval_covers_what_lies_below_it_only_when_it_is_of_everything() {
+    use What::{All, Block, Entity};
+
     let root: Cid = "bafkqaaa".parse().unwrap();
-    let key = |path: &str, whole| Key {
+    let key = |path: &str, what| Key {
         root,
         path: path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect(),
-        whole,
+        what,
     };
     let table = [
-        (key("", true), key("a/b", false), true),
-        (key("a", true), key("a/b", true), true),
-        (key("a", true), key("ab", false), false),
-        (key("a/b", true), key("a", false), false),
-        (key("a", false), key("a", false), true),
-        (key("a", false), key("a", true), false),
-        (key("a", false), key("a/b", false), false),
+        (key("", All), key("a/b", Entity), true),
+        (key("a", All), key("a/b", All), true),
+        (key("a", All), key("a", Block), true),
+        (key("a", All), key("ab", Entity), false),
+        (key("a/b", All), key("a", Entity), false),
+        (key("a", Entity), key("a", Entity), true),
+        (key("a", Entity), key("a", Block), true),
+        (key("a", Entity), key("a", All), false),
+        (key("a", Entity), key("a/b", Block), false),
+        (key("a", Block), key("a", Block), true),
+        (key("a", Block), key("a", Entity), false),
+        (key("a", Block), key("a/b", Block), false),
     ];
     for (one, other, covers) in table {
         assert_eq!(one.covers(&other), covers, "{one:?} {other:?}");

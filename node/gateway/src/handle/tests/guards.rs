@@ -7,7 +7,7 @@ use crate::testing::dag;
 const GONE: &str = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy";
 
 /// Returns a gateway that looks for content elsewhere, for programs of its own machine.
-fn fetching(content: &Arc<Arriving>, serves: Serves) -> Arc<Site> {
+pub(super) fn fetching(content: &Arc<Arriving>, serves: Serves) -> Arc<Site> {
     let content: Arc<dyn Content> = content.clone();
     let nets = ["127.0.0.0/8", "::1/128"].map(|net| net.parse().unwrap());
     Arc::new(Site::new(Settings { serves, fetch_for: nets.to_vec(), ..settings() }, content))

@@ -141,15 +141,20 @@ async fn a_block_alone_brings_no_more_and_is_not_refused_for_the_price_of_all() 
     let bank = Arc::default();
     let provider = Node::start(Setup::at(price, &bank));
     let node = Node::start(Setup::at(PricePerByte::FREE, &bank));
-    node.join(&provider).await;
     let (root, _) = provider.add_file(7 << 20, 2);
-    let flags =
-        [("gateway_fetch", "paid"), ("max_price", "2 FIL/GiB"), ("gateway_fetch_spend", "0.0001 FIL")];
+    let flags = [
+        ("gateway_fetch", "paid"),
+        ("max_price", "2 FIL/GiB"),
+        ("gateway_fetch_spend", "0.0001 FIL"),
+        ("gateway_timeout", "5m"),
+    ];
     let retrievals = on(&node, &flags);
     let of = |what| Wanted { what, ..wanted(root, &[]) };
     let mut all = retrievals.begin(of(What::All)).unwrap();
     let mut joined = retrievals.begin(of(What::Block)).unwrap();
     assert_eq!((all.is_wider, joined.is_wider), (false, true));
+    // Not before: who is alone goes on looking.
+    node.join(&provider).await;
     assert!(matches!(end(&mut all).await, Err(Miss::Priced(_))));
     assert!(matches!(end(&mut joined).await, Err(Miss::Priced(_))), "it is the same one");
 

@@ -3,6 +3,7 @@
 //! The gateway knows HTTP and nothing else; here it gets the node's blocks, the retrieval of what is missing, and a
 //! place for uploads. The control API is no part of what it gets.
 
+mod holds;
 mod intake;
 mod retrieval;
 mod settings;

@@ -171,6 +171,11 @@ impl Store {
         self.reserve_step(root, size, size)
     }
 
+    /// Returns what a ref may be large at most: what all that is pinned leaves of the capacity.
+    pub fn most_room(&self) -> Bytes {
+        self.inner.most_room()
+    }
+
     /// Is [`Self::reserve`] for a size that a stranger states: whether all of it could fit is found out now,
     /// but only `step` of it is kept and evicted for. What is put beyond evicts when it comes, so that a lie
     /// costs no more of the cache than `step`.

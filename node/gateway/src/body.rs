@@ -49,6 +49,8 @@ pub(crate) struct FileBody {
     batch: u64,
     /// When the last batch was begun.
     begun: Instant,
+    /// Whether it goes on after its first batch: what it reads is to stay here meanwhile.
+    is_long: bool,
 }
 
 /// What happens to the bytes behind those in the feed.
@@ -69,7 +71,8 @@ impl FileBody {
         let feed = Arc::new(Feed::new());
         view.site().budget.watch(&feed);
         let (state, begun) = (State::Idle, Instant::now());
-        let body = Self { view, cid, left: range, feed, state, batch: FIRST, begun };
+        let is_long = range.end.saturating_sub(range.start) > FIRST;
+        let body = Self { view, cid, left: range, feed, state, batch: FIRST, begun, is_long };
         if !body.left.is_empty() {
             body.read(body.left.start).await?;
         }
@@ -88,7 +91,10 @@ impl FileBody {
             feed.put(at, pieces, room);
             Ok(())
         };
-        Box::pin(async move { view.read(work).await })
+        match self.is_long {
+            true => Box::pin(async move { view.read_long(work).await }),
+            false => Box::pin(async move { view.read(work).await }),
+        }
     }
 
     /// Begins to read what lies from `at` on, more at a time for a client that takes it.
@@ -97,6 +103,8 @@ impl FileBody {
         let took = now.saturating_duration_since(self.begun);
         self.batch = if took > SLOW { FIRST } else { self.batch.saturating_mul(2).min(MOST) };
         self.begun = now;
+        // A short range may take more than one batch too: of tiny leaves, or where there is no room.
+        self.is_long = true;
         self.state = State::Running(self.read(at));
     }
 

@@ -11,6 +11,9 @@ use tokio::sync::watch;
 /// Verified blocks. Its calls block, so they run off the runtime's threads.
 pub type Blocks = Arc<dyn BlockSource + Send + Sync>;
 
+/// Keeps content from being evicted until it is dropped.
+pub type Hold = Box<dyn std::any::Any + Send + Sync>;
+
 /// The node behind the door.
 #[async_trait]
 pub trait Content: Send + Sync + 'static {
@@ -20,6 +23,10 @@ pub trait Content: Send + Sync + 'static {
     /// Returns a number that changes whenever blocks may have left, so that what was remembered of them is
     /// looked at again. Cheap and without waiting.
     fn removals(&self) -> u64;
+
+    /// Keeps the content below `root` from being evicted to make room for other content, for an answer that is on its
+    /// way. `None` where that says nothing, or so much is kept already that no more may be. Blocks.
+    fn hold(&self, root: &Cid) -> Option<Hold>;
 
     /// Begins the retrieval of what is missing, or joins the one that runs for the same content.
     ///

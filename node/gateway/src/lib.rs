@@ -40,7 +40,7 @@ mod upload;
 mod view;
 
 pub use crate::content::{
-    Arrival, Blocks, Codec, Content, Intake, Miss, Offer, Order, Retrieval, UploadError, Uploaded,
+    Arrival, Blocks, Codec, Content, Hold, Intake, Miss, Offer, Order, Retrieval, UploadError, Uploaded,
     UploadedEntry, Wanted,
 };
 pub use crate::figures::Figures;

@@ -13,7 +13,7 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use pop_dag::{Block, BlockSink, BlockSource, Buf, Cid, Memory, SinkError, SourceError};
 use pop_units::Bytes;
 
-use crate::content::{Blocks, Content, Intake, Miss, Offer, Order, Retrieval, UploadError, Wanted};
+use crate::content::{Blocks, Content, Hold, Intake, Miss, Offer, Order, Retrieval, UploadError, Wanted};
 use crate::server::Transport;
 use crate::settings::{Limits, Lists, Serves, Settings};
 use crate::site::Site;
@@ -24,6 +24,8 @@ pub(crate) struct Fake {
     blocks: Arc<RwLock<Memory>>,
     /// What everything costs.
     pub(crate) price: Option<Offer>,
+    /// Shared by all holds.
+    pub(crate) holds: Arc<()>,
 }
 
 /// Blocks that can change under a site.
@@ -37,7 +39,7 @@ impl BlockSource for Shared {
 
 impl Fake {
     pub(crate) fn new(blocks: Memory) -> Self {
-        Self { blocks: Arc::new(RwLock::new(blocks)), price: None }
+        Self { blocks: Arc::new(RwLock::new(blocks)), price: None, holds: Arc::default() }
     }
 }
 
@@ -56,6 +58,10 @@ impl Content for Fake {
 
     fn removals(&self) -> u64 {
         0
+    }
+
+    fn hold(&self, _root: &Cid) -> Option<Hold> {
+        Some(Box::new(Arc::clone(&self.holds)))
     }
 
     async fn retrieve(&self, _wanted: Wanted) -> Result<Retrieval, Miss> {

@@ -9,8 +9,8 @@ mod miss;
 mod pace;
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -18,7 +18,7 @@ use pop_dag::{BlockSource, Buf, Cid, SourceError, What};
 use tokio::sync::{OnceCell, watch};
 use tokio::time::{Instant, timeout};
 
-use crate::content::{Arrival, Blocks, Miss, Retrieval, Wanted};
+use crate::content::{Arrival, Blocks, Hold, Miss, Retrieval, Wanted};
 use crate::figures::Fetched;
 use crate::refusal::Refusal;
 use crate::request::lists::guard::{Denied, Guarded};
@@ -48,6 +48,8 @@ struct Shared {
     fetches: [OnceCell<Result<Fetch, Miss>>; 2],
     /// Whether it was counted what came of the retrieval.
     is_counted: AtomicBool,
+    /// What keeps the content here for an answer that takes its time; tried once.
+    hold: OnceLock<Option<Hold>>,
 }
 
 /// A retrieval, as it is for this request.
@@ -96,6 +98,7 @@ impl View {
             is_answered: AtomicBool::new(false),
             fetches: Default::default(),
             is_counted: AtomicBool::new(false),
+            hold: OnceLock::new(),
         }))
     }
 
@@ -217,6 +220,33 @@ impl View {
                 (Some(_), Some(Err(miss))) => return Err(self.missed(miss)),
                 (Some(arrival), None) => self.wait(&cid, arrival).await?,
             }
+        }
+    }
+
+    /// Is [`Self::read`] for answers that read on afterwards: from before this work on, the content is not evicted as
+    /// long as the view lives.
+    ///
+    /// Cancel safe, as [`Self::read`].
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(crate) async fn read_long<T: Send + 'static>(
+        &self,
+        mut work: impl FnMut(&dyn BlockSource) -> Result<T, Gap> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let view = self.clone();
+        let work = move |blocks: &dyn BlockSource| {
+            view.hold();
+            work(blocks)
+        };
+        self.read(work).await
+    }
+
+    /// Keeps the content here. Blocks.
+    fn hold(&self) {
+        // A retrieval keeps what it brings for all who wait for it.
+        if !self.has_fetched() {
+            self.0.hold.get_or_init(|| self.0.site.content.hold(&self.0.wanted.root));
         }
     }
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pop_dag::Cid;
-use pop_gateway::{Blocks, Content, Intake, Miss, Offer, Order, Retrieval, UploadError, Wanted};
+use pop_gateway::{Blocks, Content, Hold, Intake, Miss, Offer, Order, Retrieval, UploadError, Wanted};
 use pop_units::Bytes;
 
+use super::holds::Holds;
 use super::intake::Intakes;
 use super::retrieval::Retrievals;
 use super::terms::Terms;
@@ -20,6 +21,7 @@ pub(super) struct Stock {
     node: Node,
     /// Where peers reach this node.
     addresses: Vec<String>,
+    holds: Holds,
     pub(super) usage: Usage,
     pub(super) intakes: Intakes,
     pub(super) retrievals: Arc<Retrievals>,
@@ -28,9 +30,10 @@ pub(super) struct Stock {
 impl Stock {
     pub(super) fn new(node: Node, addresses: Vec<String>) -> Self {
         let (trade, store, pool) = (node.trade.clone(), node.store.clone(), node.pool.clone());
+        let holds = Holds::new(store.clone());
         let retrievals = Arc::new(Retrievals::new(trade, store, pool, Terms::of(&node.config)));
         let intakes = Intakes::new(&node);
-        Self { node, addresses, usage: Usage::default(), intakes, retrievals }
+        Self { node, addresses, holds, usage: Usage::default(), intakes, retrievals }
     }
 
     pub(super) fn node(&self) -> &Node {
@@ -52,6 +55,10 @@ impl Content for Stock {
 
     fn removals(&self) -> u64 {
         self.node.store.removals()
+    }
+
+    fn hold(&self, root: &Cid) -> Option<Hold> {
+        self.holds.hold(root)
     }
 
     async fn retrieve(&self, wanted: Wanted) -> Result<Retrieval, Miss> {

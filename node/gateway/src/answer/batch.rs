@@ -161,7 +161,7 @@ async fn turn<P: Pieces>(view: &View, pieces: P, want: u64) -> Result<(P, Batch)
         batch.hold(room);
         held.take().map(|pieces| (pieces, batch)).ok_or_else(|| Gap::Failed(broken()))
     };
-    view.read(work).await
+    view.read_long(work).await
 }
 
 fn broken() -> Refusal {

@@ -8,7 +8,9 @@ use pop_dag::{BlockSource, Buf, Cid, Memory, SourceError};
 use pop_units::Bytes;
 use tokio::sync::watch;
 
-use crate::content::{Arrival, Blocks, Content, Intake, Miss, Offer, Order, Retrieval, UploadError, Wanted};
+use crate::content::{
+    Arrival, Blocks, Content, Hold, Intake, Miss, Offer, Order, Retrieval, UploadError, Wanted,
+};
 
 /// A node that retrieves whatever is asked for, as it comes.
 pub(crate) struct Arriving {
@@ -113,6 +115,10 @@ impl Content for Arriving {
 
     fn removals(&self) -> u64 {
         0
+    }
+
+    fn hold(&self, _root: &Cid) -> Option<Hold> {
+        None
     }
 
     async fn retrieve(&self, wanted: Wanted) -> Result<Retrieval, Miss> {

@@ -2,13 +2,14 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use http::header;
+use pop_dag::unixfs::Profile;
 use pop_dag::{Block, Codec, Memory};
 use pop_units::{AttoFil, Bytes, PricePerByte};
 
 use super::*;
 use crate::content::{Content, Offer};
 use crate::testing::arriving::Arriving;
-use crate::testing::settings;
+use crate::testing::{self, Fake, dag, settings};
 
 fn leaf(text: &'static str) -> Block {
     Block::of(Codec::Raw, Buf::from_static(text.as_bytes()))
@@ -299,5 +300,41 @@ fn a_turn_ends_after_many_blocks_or_many_bytes() {
             assert_eq!(paced.block(block.cid()).unwrap().as_ref(), Some(block.data()));
         }
         assert!(paced.is_spent());
+    }
+}
+
+#[tokio::test]
+async fn answers_that_take_their_time_keep_their_content_here() {
+    let mut blocks = Memory::new();
+    let small = dag::file(&dag::content(60_000), 4000, &mut blocks);
+    let large = dag::file(&dag::content(300_000), 50_000, &mut blocks);
+    let plain = dag::dir(&[("large", large), ("small", small)], &mut blocks);
+    let names: Vec<String> = (0..2000).map(|n| format!("{n}")).collect();
+    let entries: Vec<(&str, Cid)> = names.iter().map(|name| (name.as_str(), small)).collect();
+    let profile = Profile { shard_above: Bytes::new(1000), ..Profile::default() };
+    let sharded = dag::dir_by(&entries, &profile, &mut blocks);
+    let fake = Fake::new(blocks);
+    let holds = Arc::clone(&fake.holds);
+    let site = Arc::new(Site::new(settings(), Arc::new(fake)));
+    let nobody = Arc::strong_count(&holds);
+    for (path, range, is_held) in [
+        (format!("{small}"), None, false),
+        (format!("{large}"), None, true),
+        (format!("{large}"), Some("bytes=100-200000"), true),
+        (format!("{large}"), Some("bytes=100-200"), false),
+        (format!("{plain}/large"), None, true),
+        (format!("{plain}/"), None, false),
+        (format!("{sharded}/"), None, true),
+        (format!("{sharded}?format=json"), None, true),
+        (format!("{plain}?format=car"), None, true),
+        (format!("{plain}?format=tar"), None, true),
+        (format!("{large}?format=raw"), None, false),
+    ] {
+        let headers: Vec<(&str, &str)> = range.map(|range| ("Range", range)).into_iter().collect();
+        let response = testing::ask(&site, "GET", &format!("/ipfs/{path}"), &headers).await;
+        assert!(response.status().is_success(), "{path}");
+        assert_eq!(Arc::strong_count(&holds) > nobody, is_held, "{path} {range:?}");
+        axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        assert_eq!(Arc::strong_count(&holds), nobody, "{path} {range:?}: it was sent");
     }
 }

@@ -3,8 +3,8 @@
 //! Between two batches neither a thread nor a turn for reading is held, so that a client that takes its time costs
 //! one batch of memory and nothing else.
 
-use pop_dag::Cid;
 use pop_dag::unixfs::{Entry, ExportError, Outline, Position};
+use pop_dag::{BlockSource, Cid};
 
 use crate::body::gap;
 use crate::refusal::Refusal;
@@ -36,6 +36,8 @@ pub(super) struct Reader {
     view: View,
     /// Where it goes on; nothing when it is over.
     position: Option<Position>,
+    /// Whether there is more to read than the first block.
+    is_sharded: bool,
 }
 
 /// Entries that follow each other.
@@ -50,7 +52,8 @@ impl Reader {
     pub(super) async fn open(view: View, dir: Cid) -> Result<(Self, Outline), Refusal> {
         let first = view.read(move |blocks| Position::first(&dir, blocks).map_err(gap)).await?;
         let outline = first.outline();
-        Ok((Self { view, position: Some(first) }, outline))
+        let is_sharded = outline.entries.is_none();
+        Ok((Self { view, position: Some(first), is_sharded }, outline))
     }
 
     /// Passes entries; returns how many there were.
@@ -98,13 +101,16 @@ impl Reader {
         mut work: impl FnMut(&mut Turn<'_>) -> Result<(T, bool), ExportError> + Send + 'static,
     ) -> Result<T, Refusal> {
         let mut held = self.position.take();
-        let done = self.view.read(move |blocks| {
+        let work = move |blocks: &dyn BlockSource| {
             let Some(position) = held.as_mut() else { return Ok(Default::default()) };
             let mut turn = Turn { position, blocks: Paced::new(blocks) };
             let (value, is_over) = work(&mut turn).map_err(gap)?;
             Ok((value, held.take().filter(|_| !is_over)))
-        });
-        let (value, position) = done.await?;
+        };
+        let (value, position) = match self.is_sharded {
+            true => self.view.read_long(work).await?,
+            false => self.view.read(work).await?,
+        };
         self.position = position;
         Ok(value)
     }

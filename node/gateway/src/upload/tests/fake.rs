@@ -11,7 +11,9 @@ use pop_dag::{Block, Buf, Cid, Memory};
 use pop_units::Bytes;
 use tokio::sync::Notify;
 
-use crate::content::{Blocks, Content, Intake, Miss, Offer, Order, Retrieval, UploadError, Uploaded, Wanted};
+use crate::content::{
+    Blocks, Content, Hold, Intake, Miss, Offer, Order, Retrieval, UploadError, Uploaded, Wanted,
+};
 use crate::settings::{Limits, Lists, Serves, Settings, Uploads};
 use crate::site::Site;
 
@@ -73,6 +75,10 @@ impl Content for Fake {
 
     fn removals(&self) -> u64 {
         0
+    }
+
+    fn hold(&self, _root: &Cid) -> Option<Hold> {
+        None
     }
 
     async fn retrieve(&self, _: Wanted) -> Result<Retrieval, Miss> {

@@ -216,6 +216,20 @@ impl Walk {
         &self.path[self.reached..]
     }
 
+    /// Returns about how much memory the walk holds, with what it takes to remember one more block.
+    pub fn held(&self) -> Bytes {
+        let bytes = |count: usize, each: usize| {
+            Bytes::new(u64::try_from(count.saturating_mul(each)).unwrap_or(u64::MAX))
+        };
+        // One place in eight of a table stays free, and each has a mark of a byte.
+        let places = self.seen.capacity().saturating_mul(8) / 7;
+        let grows = self.seen.len() == self.seen.capacity() && self.seen.len() < self.budget.seen;
+        // A table that grows is copied into one of twice its size.
+        let tables = if grows && !self.repeats { 3 } else { 1 };
+        let seen = bytes(places.saturating_mul(tables), size_of::<(Seen, bool)>().saturating_add(1));
+        seen.saturating_add(bytes(self.waiting.capacity(), size_of::<Waiting>()))
+    }
+
     /// Takes the verified data of the wanted block and moves on.
     ///
     /// # Errors

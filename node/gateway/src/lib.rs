@@ -38,6 +38,7 @@ mod testing;
 mod tls;
 mod upload;
 mod view;
+mod walks;
 
 pub use crate::content::{
     Arrival, Blocks, Codec, Content, Hold, Intake, Miss, Offer, Order, Retrieval, UploadError, Uploaded,

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-
 use crate::body::Budget;
 use crate::content::Content;
 use crate::figures::Figures;
@@ -13,9 +11,7 @@ use crate::request::lists::Lists;
 use crate::request::private::Private;
 use crate::settings::Settings;
 use crate::upload::Gate;
-
-/// Archives at once: each walk may come to hold some 70 MiB of what waits and what was seen.
-pub(crate) const WALKS: usize = 256;
+use crate::walks::Walks;
 
 /// The gateway's parts, behind one `Arc`.
 pub(crate) struct Site {
@@ -25,8 +21,8 @@ pub(crate) struct Site {
     pub(crate) private: Option<Private>,
     /// Who reads blocks.
     pub(crate) readers: Readers,
-    /// Archives that may be under way.
-    pub(crate) walks: Arc<Semaphore>,
+    /// What archives and listings remember.
+    pub(crate) walks: Walks,
     /// Who uploads; `None` when nobody may.
     pub(crate) uploads: Option<Arc<Gate>>,
     /// What is never served, and what alone is.
@@ -43,7 +39,7 @@ impl Site {
     pub(crate) fn new(settings: Settings, content: Arc<dyn Content>) -> Self {
         Self {
             readers: Readers::start(),
-            walks: Arc::new(Semaphore::new(WALKS)),
+            walks: Walks::new(),
             uploads: settings.uploads.as_ref().map(|uploads| Arc::new(Gate::new(uploads))),
             lists: Lists::new(&settings.lists),
             memory: Memory::new(),

@@ -19,6 +19,11 @@ use crate::source::BlockSource;
 /// Most entries that [`list`] returns; [`Listing`] has no limit.
 pub const MAX_LIST: u64 = 1 << 20;
 
+/// What an entry takes beside its name.
+const ENTRY: Bytes = Bytes::new(160);
+/// What a link takes whose name stood before.
+const LATER: u64 = 12;
+
 /// The entries of a directory, one after the other.
 ///
 /// An unsharded directory and the root of a transaction keep the order of their block, which writers sort by
@@ -55,8 +60,8 @@ enum Rest {
     /// Links of an unsharded directory.
     Links(Cursor),
     Shards(Shards),
-    /// Entries of a transaction's root.
-    Entries(std::vec::IntoIter<Entry>),
+    /// Entries of a transaction's root, and about how much memory they took.
+    Entries(std::vec::IntoIter<Entry>, Bytes),
     Over,
 }
 
@@ -106,15 +111,11 @@ impl Position {
     /// Returns about how much memory is held.
     pub fn held(&self) -> Bytes {
         match &self.rest {
-            Rest::Links(cursor) => Bytes::of(&cursor.data),
+            Rest::Links(cursor) => cursor.held(),
             Rest::Shards(shards) => {
-                let sizes = shards.levels.iter().map(|shard| Bytes::of(&shard.data));
-                sizes.fold(Bytes::ZERO, Bytes::saturating_add)
+                shards.levels.iter().map(Cursor::held).fold(Bytes::ZERO, Bytes::saturating_add)
             }
-            Rest::Entries(entries) => {
-                let count = u64::try_from(entries.len()).unwrap_or(u64::MAX);
-                Bytes::new(128).saturating_mul(count)
-            }
+            Rest::Entries(_, held) => *held,
             Rest::Over => Bytes::ZERO,
         }
     }
@@ -141,7 +142,9 @@ impl Position {
                 let kept = entries.into_iter().enumerate().filter(|(index, _)| !later.contains(index));
                 let kept: Vec<_> = kept.map(|(_, entry)| entry).collect();
                 let count = kept.len();
-                (Rest::Entries(kept.into_iter()), Some(count), tsize)
+                let each = |entry: &Entry| Bytes::of(entry.name.as_bytes()).saturating_add(ENTRY);
+                let held = kept.iter().map(each).fold(Bytes::ZERO, Bytes::saturating_add);
+                (Rest::Entries(kept.into_iter(), held), Some(count), tsize)
             }
         };
         let entries = entries.map(|count| u64::try_from(count).unwrap_or(u64::MAX));
@@ -164,7 +167,7 @@ impl Position {
                 link.map(|link| link.map(|link| entry(&link, link.name.unwrap_or_default())))
             }
             Rest::Shards(shards) => shards.next(source),
-            Rest::Entries(entries) => Ok(entries.next()),
+            Rest::Entries(entries, _) => Ok(entries.next()),
             Rest::Over => Ok(None),
         };
         if !matches!(next, Ok(Some(_)) | Err(ExportError::Missing { .. })) {
@@ -188,6 +191,11 @@ struct Cursor {
 }
 
 impl Cursor {
+    fn held(&self) -> Bytes {
+        let later = u64::try_from(self.later.capacity()).unwrap_or(u64::MAX);
+        Bytes::of(&self.data).saturating_add(Bytes::new(later).saturating_mul(LATER))
+    }
+
     fn next(&mut self) -> Result<Option<pb::Link<'_>>, ExportError> {
         let fault = |source| ExportError::Codec { cid: self.cid, source: CodecError::Pb(source) };
         while let Some((link, rest)) = pb::Link::take(&self.data[self.at..]).map_err(fault)? {

@@ -288,3 +288,36 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_a_walk_holds_grows_with_what_it_has_seen_and_not_without() {
+    let memory = &mut Memory::new();
+    let leaves: Vec<Cid> = (0_u32..2000)
+        .map(|n| {
+            let leaf = Block::of(Codec::Raw, Buf::copy_from_slice(&n.to_be_bytes()));
+            let cid = *leaf.cid();
+            memory.insert(leaf);
+            cid
+        })
+        .collect();
+    let root = node(&leaves, memory);
+    for repeats in [false, true] {
+        let selection = Selection { repeats, ..Selection::default() };
+        let mut walk = Walk::select(root, &selection).unwrap();
+        assert!(walk.held() < Bytes::new(4096));
+        let (mut seen, mut before) = (0_u64, walk.held());
+        while let Some(cid) = walk.want().copied() {
+            walk.on_block(&memory.block(&cid).unwrap().unwrap()).unwrap();
+            seen += 1;
+            let remembered = if repeats { 0 } else { 57 * seen };
+            assert!(walk.held() >= Bytes::new(remembered));
+            // What a table takes was told before it grew.
+            assert!(seen == 1 || walk.held() <= before || walk.seen.len() == walk.seen.capacity());
+            before = walk.held();
+        }
+        // 2,001 blocks take a table of 4,096 places, and 2,000 links waited.
+        let table = if repeats { 0 } else { 57 * 4096 };
+        let least = Bytes::new(table + 2000 * 100);
+        assert!(walk.held() >= least && walk.held() < least.saturating_mul(2), "{}", walk.held());
+    }
+}

@@ -9,7 +9,6 @@ mod json;
 use std::io;
 
 use axum::body::Body;
-use bytes::Bytes as Buf;
 use futures::{StreamExt, stream};
 use http::{HeaderValue, Response, StatusCode, header};
 use maud::Render;
@@ -122,7 +121,7 @@ async fn html(asked: &Asked, found: &Found, view: View, page: u64) -> Result<Bod
     let place = Place::of(asked);
     let text = listing::above(&place, &found.cid, outline, page).into_string();
     let part = Part { page, before, count: 0, is_last: false };
-    Ok(rows(Rows { reader, place, part }, text, &batch))
+    rows(Rows { reader, place, part }, text, &batch)
 }
 
 /// The rows of a page that are still to come.
@@ -151,10 +150,11 @@ impl Rows {
 }
 
 /// Returns the body of a page that begins with `text` and goes on with `batch`.
-fn rows(mut rows: Rows, mut text: String, batch: &Batch) -> Body {
+fn rows(mut rows: Rows, mut text: String, batch: &Batch) -> Result<Body, Refusal> {
     rows.add(&mut text, batch);
+    let text = rows.reader.text(text)?;
     if rows.is_over() {
-        return Body::from(text);
+        return Ok(Body::from(text));
     }
     let rest = stream::try_unfold(rows, |mut rows| async {
         if rows.is_over() {
@@ -163,9 +163,10 @@ fn rows(mut rows: Rows, mut text: String, batch: &Batch) -> Body {
         let batch = rows.reader.batch(PAGE.saturating_sub(rows.part.count)).await.map_err(broken)?;
         let mut text = String::new();
         rows.add(&mut text, &batch);
-        Ok::<_, io::Error>(Some((Buf::from(text), rows)))
+        let text = rows.reader.text(text).map_err(broken)?;
+        Ok::<_, io::Error>(Some((text, rows)))
     });
-    Body::from_stream(stream::once(async { Ok(Buf::from(text)) }).chain(rest))
+    Ok(Body::from_stream(stream::once(async { Ok(text) }).chain(rest)))
 }
 
 /// Answers a client that has the listing already. The directory's own tag says so as well as the listing's.

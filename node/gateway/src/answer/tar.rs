@@ -10,7 +10,6 @@ mod write;
 
 use axum::body::Body;
 use http::{HeaderValue, Response, StatusCode, header as name};
-use pop_dag::Cid;
 
 use self::tour::Tour;
 use self::write::Writer;
@@ -33,8 +32,8 @@ pub(crate) async fn answer(asked: &Asked, found: &Found, view: View) -> Result<R
         Condition::Failed => return Err(failed(&tag)),
     }
     let root = found.cid;
-    let right = super::walk(view.site())?;
-    look_over(&view, root).await?;
+    let share = view.site().walks.archive()?;
+    let tour = look_over(&view, Tour::new(root, share)).await?;
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
     headers.insert(name::CONTENT_TYPE, HeaderValue::from_static("application/x-tar"));
@@ -46,15 +45,14 @@ pub(crate) async fn answer(asked: &Asked, found: &Found, view: View) -> Result<R
     if asked.is_head() {
         *response.body_mut() = super::untold();
     } else {
-        let (writer, first) = batch::first(&view, Writer::new(root, right)).await?;
+        let (writer, first) = batch::first(&view, Writer::new(tour.again())).await?;
         *response.body_mut() = batch::body(view, writer, first);
     }
     Ok(response)
 }
 
 /// Looks the names of directories over, in as many turns as it takes.
-async fn look_over(view: &View, root: Cid) -> Result<(), Refusal> {
-    let mut tour = Tour::new(root);
+async fn look_over(view: &View, mut tour: Tour) -> Result<Tour, Refusal> {
     loop {
         let mut held = Some(tour);
         let turn = view.read(move |blocks| {
@@ -62,11 +60,12 @@ async fn look_over(view: &View, root: Cid) -> Result<(), Refusal> {
                 Some(tour) => tour.look_over(&Paced::new(blocks))?,
                 None => true,
             };
-            Ok(held.take().filter(|_| !is_over))
+            Ok((held.take(), is_over))
         });
         match turn.await? {
-            Some(back) => tour = back,
-            None => return Ok(()),
+            (Some(back), true) => return Ok(back),
+            (Some(back), false) => tour = back,
+            (None, _) => return Err(tour::over()),
         }
     }
 }

@@ -119,8 +119,8 @@ async fn archives_at_once_are_counted() {
     let entry = Entry { name: "a".to_owned(), cid: file, tsize: Bytes::ZERO };
     let root = *directory(vec![entry], &Profile::default(), &mut memory).unwrap().0.cid();
     let site = testing::site(memory);
-    let walks = std::sync::Arc::clone(&site.walks);
-    let _all_but_one = walks.try_acquire_many(u32::try_from(crate::site::WALKS).unwrap() - 1).unwrap();
+    let all_but_one = (1..crate::walks::ARCHIVES).map(|_| site.walks.archive().unwrap());
+    let _all_but_one: Vec<_> = all_but_one.collect();
     for format in ["car", "tar"] {
         let path = format!("/ipfs/{root}?format={format}");
         let first = testing::ask(&site, "GET", &path, &[]).await;
@@ -279,4 +279,55 @@ proptest! {
         let walked = pop_dag::walk::run_selection(root, &selection.selection(Vec::new()), &back, &mut |_, _| Ok(()));
         prop_assert_eq!(usize::try_from(walked.unwrap().blocks).unwrap(), back.len());
     }
+}
+
+/// A directory of so many files, and so many bytes in each.
+fn many(count: u32, len: u32, memory: &mut Memory) -> Cid {
+    let bytes = noise(len);
+    let entry = |n: u32| {
+        let leaf = Block::of(Codec::Raw, [&n.to_be_bytes(), bytes.as_slice()].concat().into());
+        let cid = *leaf.cid();
+        memory.insert(leaf);
+        Entry { name: format!("{n:05}"), cid, tsize: Bytes::ZERO }
+    };
+    let entries = (0..count).map(entry).collect();
+    *directory(entries, &Profile::default(), memory).unwrap().0.cid()
+}
+
+#[tokio::test]
+async fn what_archives_remember_is_counted_and_bounded() {
+    let mut memory = Memory::new();
+    let root = many(3000, 100, &mut memory);
+    let site = testing::site(memory);
+    let all = site.walks.left();
+    for format in ["car", "tar"] {
+        let path = format!("/ipfs/{root}?format={format}");
+        let begun = testing::ask(&site, "GET", &path, &[]).await;
+        let taken = all.saturating_sub(site.walks.left());
+        assert!(taken > Bytes::new(10_000) && taken < Bytes::MIB, "{format}: {taken}");
+        drop(begun);
+        assert_eq!(site.walks.left(), all);
+
+        let little = site.walks.leave(Bytes::MIB);
+        let refused = testing::ask(&site, "GET", &path, &[]).await;
+        assert_eq!(refused.status().as_u16(), 503);
+        assert!(refused.headers().contains_key("retry-after"));
+        drop(little);
+        assert_eq!(testing::get(&site, "GET", &path, &[]).await.0.as_u16(), 200);
+        assert_eq!(site.walks.left(), all);
+    }
+    // What cannot grow any more is broken off, and not taken for whole.
+    let path = format!("/ipfs/{root}?format=car");
+    let (_, mut body) = testing::ask(&site, "GET", &path, &[]).await.into_parts();
+    let little = site.walks.leave(Bytes::MIB);
+    let broken = loop {
+        match body.frame().await {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => break error.to_string(),
+            None => panic!("it came whole"),
+        }
+    };
+    assert!(broken.contains("as many archives"), "{broken}");
+    drop((body, little));
+    assert_eq!(site.walks.left(), all);
 }

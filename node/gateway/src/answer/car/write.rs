@@ -6,7 +6,6 @@ use bytes::Bytes;
 use http::StatusCode;
 use pop_dag::walk::WalkError;
 use pop_dag::{BlockSource, Cid, CodecError, Walk, What, car, is_leaf};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::Ask;
 use crate::answer::batch::{Batch, Here, Pieces};
@@ -15,6 +14,7 @@ use crate::body::span::SEGMENT;
 use crate::refusal::Refusal;
 use crate::resolve::Found;
 use crate::view::Gap;
+use crate::walks::Share;
 
 /// An archive under way.
 pub(super) struct Writer {
@@ -25,7 +25,8 @@ pub(super) struct Writer {
     header: Option<Bytes>,
     /// What was begun and is not written yet.
     rest: Option<Rest>,
-    _right: OwnedSemaphorePermit,
+    /// Memory for what the walk remembers.
+    share: Share,
 }
 
 /// The rest of a block whose start was written.
@@ -36,24 +37,27 @@ struct Rest {
 }
 
 impl Writer {
-    pub(super) fn new(
-        asked: &Asked,
-        found: &Found,
-        ask: &Ask,
-        right: OwnedSemaphorePermit,
-    ) -> Result<Self, Refusal> {
+    pub(super) fn new(asked: &Asked, found: &Found, ask: &Ask, share: Share) -> Result<Self, Refusal> {
         let selection = ask.selection(asked.target.segments.clone());
         let walk = Walk::select(asked.target.root, &selection).map_err(|error| wrong(&error))?;
         let header = car::header(&[found.cid]);
         let header =
             header.map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
         let holds_all = ask.what == What::All;
-        Ok(Self { walk, holds_all, header: Some(header), rest: None, _right: right })
+        Ok(Self { walk, holds_all, header: Some(header), rest: None, share })
     }
 }
 
 impl Writer {
     /// Writes the next block, or as much of it as there is room for; returns false when there is none.
+    fn next(&mut self, batch: &mut Batch, here: &Here<'_>) -> Result<bool, Gap> {
+        // For what the block may make the walk remember there has to be memory before.
+        self.share.hold(self.walk.held()).map_err(Gap::Failed)?;
+        let more = self.block(batch, here)?;
+        self.share.hold(self.walk.held()).map_err(Gap::Failed)?;
+        Ok(more)
+    }
+
     fn block(&mut self, batch: &mut Batch, here: &Here<'_>) -> Result<bool, Gap> {
         let Some(cid) = self.walk.want().copied() else { return Ok(false) };
         // A leaf that was read whole once needs no more than its size to be passed, and is read by parts.
@@ -130,7 +134,7 @@ impl Pieces for Writer {
             if let Some(rest) = &mut self.rest {
                 batch.push(rest.part(batch.room(), here)?);
                 self.rest = self.rest.take().filter(|rest| rest.at < rest.size);
-            } else if !self.block(batch, here)? {
+            } else if !self.next(batch, here)? {
                 self.header.take().into_iter().for_each(|header| batch.push(header));
                 batch.end();
                 break;

@@ -4,11 +4,13 @@
 //! one batch of memory and nothing else.
 
 use pop_dag::unixfs::{Entry, ExportError, Outline, Position};
-use pop_dag::{BlockSource, Cid};
+use pop_dag::{BlockSource, Buf, Cid};
+use pop_units::Bytes;
 
 use crate::body::gap;
 use crate::refusal::Refusal;
 use crate::view::{Paced, View};
+use crate::walks::Share;
 
 /// Entries of a batch: enough that the way to a thread and back does not count.
 const ENTRIES: usize = 256;
@@ -38,6 +40,8 @@ pub(super) struct Reader {
     position: Option<Position>,
     /// Whether there is more to read than the first block.
     is_sharded: bool,
+    /// Memory for what it holds between two batches.
+    share: Share,
 }
 
 /// Entries that follow each other.
@@ -53,7 +57,14 @@ impl Reader {
         let first = view.read(move |blocks| Position::first(&dir, blocks).map_err(gap)).await?;
         let outline = first.outline();
         let is_sharded = outline.entries.is_none();
-        Ok((Self { view, position: Some(first), is_sharded }, outline))
+        let mut share = view.site().walks.listing();
+        share.hold(first.held())?;
+        Ok((Self { view, position: Some(first), is_sharded, share }, outline))
+    }
+
+    /// Makes text part of the body, which counts it until it was sent.
+    pub(super) fn text(&self, text: String) -> Result<Buf, Refusal> {
+        self.view.site().walks.text(text)
     }
 
     /// Passes entries; returns how many there were.
@@ -111,6 +122,7 @@ impl Reader {
             true => self.view.read_long(work).await?,
             false => self.view.read(work).await?,
         };
+        self.share.hold(position.as_ref().map_or(Bytes::ZERO, Position::held))?;
         self.position = position;
         Ok(value)
     }

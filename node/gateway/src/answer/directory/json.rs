@@ -4,7 +4,6 @@
 //! `"type"` where the CID tells it. The order is that of the directory: by name, or of a sharded one by hash.
 
 use axum::body::Body;
-use bytes::Bytes as Buf;
 use futures::{StreamExt, stream};
 use http::{HeaderValue, Response, header};
 use pop_dag::unixfs::{Entry, EntryKind};
@@ -63,6 +62,7 @@ async fn body(found: &Found, view: View) -> Result<Body, Refusal> {
     let batch = reader.batch(u64::MAX).await?;
     let mut text = String::from("[");
     add(&mut text, &batch, true);
+    let text = reader.text(text)?;
     if batch.is_last {
         return Ok(Body::from(text));
     }
@@ -71,9 +71,10 @@ async fn body(found: &Found, view: View) -> Result<Body, Refusal> {
         let batch = reader.batch(u64::MAX).await.map_err(broken)?;
         let mut text = String::new();
         add(&mut text, &batch, false);
-        Ok::<_, std::io::Error>(Some((Buf::from(text), (!batch.is_last).then_some(reader))))
+        let text = reader.text(text).map_err(broken)?;
+        Ok::<_, std::io::Error>(Some((text, (!batch.is_last).then_some(reader))))
     });
-    Ok(Body::from_stream(stream::once(async { Ok(Buf::from(text)) }).chain(rest)))
+    Ok(Body::from_stream(stream::once(async { Ok(text) }).chain(rest)))
 }
 
 /// Adds entries to an array, and its end after the last ones.

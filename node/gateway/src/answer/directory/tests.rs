@@ -493,3 +493,28 @@ async fn an_empty_directory_says_so() {
     assert!(page.contains("This directory is empty."), "{page}");
     assert_eq!(text(&site, &format!("/ipfs/{dir}?format=json"), &[]).await.2, "[\n]\n");
 }
+
+#[tokio::test]
+async fn what_listings_remember_and_say_is_counted_and_bounded() {
+    let mut memory = Memory::new();
+    let dir = sharded(numbered(3000), &mut memory);
+    let site = site(memory);
+    let all = site.walks.left();
+    for path in [format!("/ipfs/{dir}/"), format!("/ipfs/{dir}?format=json")] {
+        let begun = ask(&site, "GET", &path, &[]).await;
+        let taken = all.saturating_sub(site.walks.left());
+        assert!(taken > Bytes::new(20_000) && taken < Bytes::MIB, "{path}: {taken}");
+        drop(begun);
+        assert_eq!(site.walks.left(), all);
+        let little = site.walks.leave(Bytes::new(8192));
+        let refused = ask(&site, "GET", &path, &[]).await;
+        assert_eq!(refused.status().as_u16(), 503, "{path}");
+        assert!(refused.headers().contains_key("retry-after"));
+        drop(little);
+        let (_, body) = ask(&site, "GET", &path, &[]).await.into_parts();
+        let little = site.walks.leave(Bytes::new(8192));
+        assert!(axum::body::to_bytes(body, usize::MAX).await.is_err(), "{path} came whole");
+        drop(little);
+        assert_eq!(site.walks.left(), all);
+    }
+}

@@ -9,6 +9,7 @@ use pop_dag::{Block, Buf, Cid, Codec, Memory};
 use super::tour::Tour;
 use crate::testing;
 use crate::view::{Gap, Paced};
+use crate::walks::{Share, Walks};
 
 /// A UnixFS message of a type, with more fields behind it.
 fn unixfs(kind: u8, more: &[u8]) -> Vec<u8> {
@@ -196,9 +197,13 @@ async fn memory_for_clients_changes_no_byte() {
     }
 }
 
+fn share() -> Share {
+    Walks::new().archive().unwrap()
+}
+
 /// Looks a tree over; returns how many turns it took.
 fn looked_over(root: Cid, memory: &Memory) -> (u32, Result<(), Gap>) {
-    let (mut tour, mut turns) = (Tour::new(root), 0);
+    let (mut tour, mut turns) = (Tour::new(root, share()), 0);
     loop {
         turns += 1;
         match tour.look_over(&Paced::new(memory)) {
@@ -259,7 +264,7 @@ fn directories_without_end_are_cut_off() {
     for _ in 0..60 {
         bomb = dir(&[("a", bomb), ("b", bomb)], memory);
     }
-    let mut tour = Tour::with_most(bomb, 10_000);
+    let mut tour = Tour::with_most(bomb, 10_000, share());
     let mut count = 0;
     let refused = loop {
         match tour.next(memory) {
@@ -286,7 +291,7 @@ fn a_tour_goes_on_where_a_block_was_missing() {
     let root = dir(&[("a", file), ("b", inner), ("c", file)], memory);
     let inner_block = Block::verified(inner, pop_dag::BlockSource::block(memory, &inner).unwrap().unwrap());
     memory.remove(&inner);
-    let (mut tour, mut paths) = (Tour::new(root), Vec::new());
+    let (mut tour, mut paths) = (Tour::new(root, share()), Vec::new());
     loop {
         match tour.next(memory) {
             Ok(Some(entry)) => paths.push(entry.path.replace(&root.to_string(), "")),
@@ -299,4 +304,56 @@ fn a_tour_goes_on_where_a_block_was_missing() {
         }
     }
     assert_eq!(paths, ["", "/a", "/b", "/b/f", "/c"]);
+}
+
+#[test]
+fn long_paths_of_deep_directories_are_counted() {
+    let memory = &mut Memory::new();
+    let many = "a/".repeat(30_000);
+    let mut deep = dir(&[], memory);
+    for _ in 0..100 {
+        deep = dir(&[("b", deep)], memory);
+    }
+    let root = dir(&[(&many, deep)], memory);
+    let walks = Walks::new();
+    let (mut tour, all) = (Tour::new(root, walks.archive().unwrap()), walks.left());
+    while tour.next(memory).unwrap().is_some() {
+        assert!(all.saturating_sub(walks.left()) < pop_units::Bytes::MIB.saturating_mul(7));
+    }
+    let mut deeper = deep;
+    for _ in 0..20 {
+        deeper = dir(&[("b", deeper)], memory);
+    }
+    let long = "a/".repeat(32_600);
+    let root = dir(&[(&long, deeper)], memory);
+    assert!(matches!(looked_over(root, memory), (_, Ok(()))), "a path of 64 KiB at each of 122 levels");
+    drop(tour);
+    assert_eq!(walks.left(), all);
+}
+
+#[tokio::test]
+async fn a_large_block_is_no_larger_part_of_a_batch_than_a_file() {
+    let memory = &mut Memory::new();
+    let bytes: Vec<u8> = (0_u32..300_000).flat_map(u32::to_le_bytes).collect();
+    let value = pop_dag::Value::Bytes(bytes.clone().into());
+    let block = Block::of(Codec::DagCbor, pop_dag::codec::encode(Codec::DagCbor, &value).unwrap().into());
+    let (cid, data) = (*block.cid(), block.data().clone());
+    memory.insert(block);
+    let root = dir(&[("value", cid), ("z", leaf("x", memory))], memory);
+    let mut settings = testing::settings();
+    settings.limits.in_flight = pop_units::Bytes::ZERO;
+    let site = testing::site_with(settings, memory.clone());
+    let (_, mut body) =
+        testing::ask(&site, "GET", &format!("/ipfs/{root}?format=tar"), &[]).await.into_parts();
+    let mut all = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.unwrap().into_data().unwrap();
+        assert!(frame.len() <= 20 << 10, "{}", frame.len());
+        all.extend_from_slice(&frame);
+    }
+    let mut archive = ::tar::Archive::new(all.as_slice());
+    let mut found = Vec::new();
+    let mut entry = archive.entries().unwrap().nth(1).unwrap().unwrap();
+    entry.read_to_end(&mut found).unwrap();
+    assert!(found == data, "other bytes came");
 }

@@ -13,15 +13,18 @@ use pop_units::Bytes;
 use crate::body::gap;
 use crate::refusal::Refusal;
 use crate::view::{Gap, Paced};
+use crate::walks::Share;
 
 /// Most entries of an archive: directories that link each other over and over describe a tree without end.
 const MOST: u64 = 1 << 20;
 /// Most entries that are looked over before the head is sent.
 const LOOKED_OVER: u64 = 4096;
-/// Most bytes of directory blocks that a client makes the archive hold.
+/// Most bytes of directories on the way, of their blocks and their paths, that an archive holds.
 const HELD: Bytes = Bytes::new(8 << 20);
 /// Most symlinks of an archive; their places are remembered.
 const LINKS: usize = 1 << 18;
+/// What a directory takes beside its block and its path.
+const LEVEL: Bytes = Bytes::new(512);
 /// Longest path in an archive.
 const LONGEST: usize = 64 << 10;
 
@@ -54,26 +57,34 @@ pub(super) struct Tour {
     /// The directories on the way.
     open: Vec<Level>,
     /// An entry that was listed and not given yet.
-    due: Option<(Cid, Vec<String>)>,
+    due: Option<(Cid, String)>,
     entries: u64,
     most: u64,
     links: Links,
+    /// Memory for all of it.
+    share: Share,
 }
 
 struct Level {
     position: Position,
-    /// The names below the top that lead here.
-    path: Vec<String>,
+    /// Where it stands below the top: names with slashes between them.
+    path: String,
 }
 
 impl Tour {
-    pub(super) fn new(root: Cid) -> Self {
-        Self::with_most(root, MOST)
+    pub(super) fn new(root: Cid, share: Share) -> Self {
+        Self::with_most(root, MOST, share)
     }
 
     /// Ends with an error after so many entries.
-    pub(super) fn with_most(root: Cid, most: u64) -> Self {
-        Self { root, begun: false, open: Vec::new(), due: None, entries: 0, most, links: Links::default() }
+    pub(super) fn with_most(root: Cid, most: u64, share: Share) -> Self {
+        let (open, links) = (Vec::new(), Links::default());
+        Self { root, begun: false, open, due: None, entries: 0, most, links, share }
+    }
+
+    /// Returns the same tour from its start.
+    pub(super) fn again(self) -> Self {
+        Self::with_most(self.root, self.most, self.share)
     }
 
     /// Looks the names of directories over, as far as they are here and within reason; returns false when it has
@@ -108,15 +119,17 @@ impl Tour {
     }
 
     /// Returns what comes next, from the directories alone.
-    fn list(&mut self, blocks: &dyn BlockSource, limit: u64) -> Result<Option<(Cid, Vec<String>)>, Gap> {
+    fn list(&mut self, blocks: &dyn BlockSource, limit: u64) -> Result<Option<(Cid, String)>, Gap> {
         if self.entries >= limit {
             return Ok(None);
         }
         if !self.begun {
             self.begun = true;
-            self.due = Some((self.root, Vec::new()));
+            self.due = Some((self.root, String::new()));
         }
         while self.due.is_none() {
+            // Of a sharded directory there may be more shards on the way than before.
+            self.count()?;
             let Some(level) = self.open.last_mut() else { return Ok(None) };
             match level.position.next(blocks).map_err(gap)? {
                 Some(entry) => {
@@ -154,12 +167,9 @@ impl Tour {
         };
         let attributes = unixfs::attributes(&cid, &once.load(&cid)?);
         self.pass();
-        let mut text = self.root.to_string();
-        for name in &path {
-            text.push('/');
-            text.push_str(name);
-        }
-        Ok(Entry { cid, path: text, what, attributes })
+        let slash = if path.is_empty() { "" } else { "/" };
+        let path = format!("{}{slash}{path}", self.root);
+        Ok(Entry { cid, path, what, attributes })
     }
 
     /// Is done with the due entry.
@@ -168,17 +178,26 @@ impl Tour {
         self.entries = self.entries.saturating_add(1);
     }
 
-    fn enter(&mut self, cid: &Cid, path: &[String], blocks: &dyn BlockSource) -> Result<(), Gap> {
+    fn enter(&mut self, cid: &Cid, path: &str, blocks: &dyn BlockSource) -> Result<(), Gap> {
         if u32::try_from(self.open.len()).is_ok_and(|depth| depth >= MAX_TREE_DEPTH) {
             return Err(Gap::Failed(too_large(&format!("directories lie deeper than {MAX_TREE_DEPTH}"))));
         }
         let position = Position::first(cid, blocks).map_err(gap)?;
-        self.open.push(Level { position, path: path.to_vec() });
-        let held = self.open.iter().map(|level| level.position.held());
-        if held.fold(Bytes::ZERO, Bytes::saturating_add) > HELD {
+        self.open.push(Level { position, path: path.to_owned() });
+        self.count()
+    }
+
+    /// Counts what is remembered, and refuses to remember too much.
+    fn count(&mut self) -> Result<(), Gap> {
+        let levels = self.open.iter().map(|level| {
+            let path = Bytes::of(level.path.as_bytes());
+            level.position.held().saturating_add(path).saturating_add(LEVEL)
+        });
+        let levels = levels.fold(Bytes::ZERO, Bytes::saturating_add);
+        if levels > HELD {
             return Err(Gap::Failed(too_large("its directories are too large together")));
         }
-        Ok(())
+        self.share.hold(levels.saturating_add(self.links.held())).map_err(Gap::Failed)
     }
 }
 
@@ -191,12 +210,19 @@ struct Links {
 }
 
 impl Links {
-    fn check(&self, path: &[String]) -> Result<(), Refusal> {
+    /// Returns about how much memory is held.
+    fn held(&self) -> Bytes {
+        // Eight bytes and a mark for each place of the table, of which one in eight stays free.
+        let places = self.known.capacity().saturating_mul(8 * 9) / 7;
+        Bytes::new(u64::try_from(places).unwrap_or(u64::MAX))
+    }
+
+    fn check(&self, path: &str) -> Result<(), Refusal> {
         let is_through = !self.known.is_empty() && self.places(path).any(|place| self.known.contains(&place));
         if is_through { Err(through(path)) } else { Ok(()) }
     }
 
-    fn add(&mut self, path: &[String]) -> Result<(), Refusal> {
+    fn add(&mut self, path: &str) -> Result<(), Refusal> {
         if self.known.len() >= LINKS {
             return Err(too_large(&format!("it has more than {LINKS} symlinks")));
         }
@@ -206,8 +232,9 @@ impl Links {
     }
 
     /// Returns the hashes of the places on a path, the last one that of its end.
-    fn places(&self, path: &[String]) -> impl Iterator<Item = u64> {
-        path.iter().scan(self.hasher.build_hasher(), |hasher, part| {
+    fn places(&self, path: &str) -> impl Iterator<Item = u64> {
+        let parts = path.split('/').filter(|part| !part.is_empty());
+        parts.scan(self.hasher.build_hasher(), |hasher, part| {
             part.hash(hasher);
             Some(hasher.finish())
         })
@@ -216,20 +243,24 @@ impl Links {
 
 /// Returns where a name leads from a directory. Names may hold slashes and steps up: they count as a path, as
 /// long as it ends below the top.
-fn below(directory: &[String], name: &str) -> Result<Vec<String>, Refusal> {
-    let mut path = directory.to_vec();
+fn below(directory: &str, name: &str) -> Result<String, Refusal> {
+    let mut path = directory.to_owned();
     for part in name.split('/') {
         match part {
             "" | "." => {}
-            ".." if path.pop().is_none() => return Err(outside(name)),
-            ".." => {}
-            part => path.push(part.to_owned()),
+            ".." if path.is_empty() => return Err(outside(name)),
+            ".." => path.truncate(path.rfind('/').unwrap_or(0)),
+            part => {
+                if !path.is_empty() {
+                    path.push('/');
+                }
+                path.push_str(part);
+            }
         }
     }
-    let length = path.iter().map(String::len).sum::<usize>();
     match () {
         () if path.is_empty() || name.contains('\0') => Err(outside(name)),
-        () if length > LONGEST => Err(too_large("a path in it is too long")),
+        () if path.len() > LONGEST => Err(too_large("a path in it is too long")),
         () => Ok(path),
     }
 }
@@ -247,8 +278,8 @@ fn outside(name: &str) -> Refusal {
     Refusal::bad(message).hint("Ask for format=car and unpack it with care.")
 }
 
-fn through(path: &[String]) -> Refusal {
-    let message = format!("{:?} stands where a symlink leads away", path.join("/"));
+fn through(path: &str) -> Refusal {
+    let message = format!("{:?} stands where a symlink leads away", path);
     Refusal::bad(message).hint("Ask for format=car and unpack it with care.")
 }
 
@@ -260,7 +291,7 @@ fn malformed(message: String) -> Refusal {
     Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, message)
 }
 
-fn over() -> Refusal {
+pub(super) fn over() -> Refusal {
     Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the archive went on after its end")
 }
 

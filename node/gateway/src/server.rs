@@ -49,6 +49,7 @@ use crate::site::Site;
 use crate::tls::{Acceptor, Keeper, TlsError};
 
 pub(crate) use crate::server::accept::listen;
+pub(crate) use crate::server::guest::key as guest_of;
 
 /// How long connections may take to notice that they are cut.
 const CUT: Duration = Duration::from_secs(2);

@@ -4,6 +4,9 @@
 //! in; both for as long as the client takes. What one of them may come to is bounded by its own limits, and the sum
 //! here: one more is not begun where there is little left, and what grows beyond it is broken off.
 
+mod rights;
+
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -11,10 +14,11 @@ use pop_dag::Buf;
 use pop_units::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+#[cfg(test)]
+pub(crate) use self::rights::{ARCHIVES, EACH};
+use self::rights::{Denied, Right, Rights};
 use crate::refusal::Refusal;
 
-/// Archives at once, whatever they remember.
-pub(crate) const ARCHIVES: usize = 256;
 /// Memory for all. The largest CAR, of 917,504 blocks, comes to 65 MiB and for a moment to 94; one of a
 /// thousand blocks takes 200 KiB, and a listing what a block or a few have.
 const MEMORY: Bytes = Bytes::MIB.saturating_mul(256);
@@ -29,7 +33,7 @@ const SOON: u64 = 10;
 
 /// See the module.
 pub(crate) struct Walks {
-    rights: Arc<Semaphore>,
+    rights: Arc<Rights>,
     memory: Arc<Semaphore>,
     /// What archives leave.
     spare: Bytes,
@@ -43,7 +47,7 @@ pub(crate) struct Share {
     taken: Option<OwnedSemaphorePermit>,
     /// What it leaves to others.
     spare: Bytes,
-    _right: Option<OwnedSemaphorePermit>,
+    _right: Option<Right>,
 }
 
 /// Text with the memory that it takes.
@@ -67,17 +71,18 @@ impl Walks {
     pub(crate) fn of(memory: Bytes, spare: Bytes, growth: Bytes) -> Self {
         let memory = Arc::new(Semaphore::new(Bytes::new(memory.get() / UNIT).as_usize()));
         let least = spare.saturating_add(growth);
-        Self { rights: Arc::new(Semaphore::new(ARCHIVES)), memory, spare, least }
+        Self { rights: Arc::default(), memory, spare, least }
     }
 
-    /// Returns the share of an archive that begins.
+    /// Returns the share of an archive that begins, for an address.
     ///
     /// # Errors
-    /// There are as many as there may be.
-    pub(crate) fn archive(&self) -> Result<Share, Refusal> {
-        let right = Arc::clone(&self.rights).try_acquire_owned().ok();
-        let is_room = self.memory.available_permits() >= units(self.least);
-        let right = right.filter(|_| is_room).ok_or_else(full)?;
+    /// There are as many as there may be, in all or for the address.
+    pub(crate) fn archive(&self, from: IpAddr) -> Result<Share, Refusal> {
+        let right = self.rights.take(from).map_err(denied)?;
+        if self.memory.available_permits() < units(self.least) {
+            return Err(full());
+        }
         Ok(Share { spare: self.spare, _right: Some(right), ..self.listing() })
     }
 
@@ -143,6 +148,16 @@ fn units(bytes: Bytes) -> usize {
     Bytes::new(bytes.get().div_ceil(UNIT)).as_usize()
 }
 
+fn denied(why: Denied) -> Refusal {
+    match why {
+        Denied::All => full(),
+        Denied::Address => {
+            let message = "your address has as many archives under way as it may";
+            Refusal::new(StatusCode::TOO_MANY_REQUESTS, message).retry_after(SOON)
+        }
+    }
+}
+
 fn full() -> Refusal {
     let message = "this node makes as many archives and listings as it can";
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, message).retry_after(SOON)
@@ -153,11 +168,12 @@ mod tests {
     use super::*;
 
     const MIB: Bytes = Bytes::MIB;
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     #[test]
     fn what_is_remembered_is_counted_as_it_grows_and_shrinks() {
         let walks = Walks::of(MIB, Bytes::ZERO, Bytes::ZERO);
-        let mut one = walks.archive().unwrap();
+        let mut one = walks.archive(HERE).unwrap();
         for size in [0, 1, 100_000, 100_001, 50_000, 1 << 20, 0, 4096] {
             one.hold(Bytes::new(size)).unwrap();
             let counted = MIB.saturating_sub(walks.left());
@@ -179,18 +195,18 @@ mod tests {
     fn archives_leave_memory_to_listings_and_to_those_that_were_begun() {
         let quarter = Bytes::new(MIB.get() / 4);
         let walks = Walks::of(MIB, quarter, quarter);
-        let mut one = walks.archive().unwrap();
+        let mut one = walks.archive(HERE).unwrap();
         one.hold(quarter.saturating_mul(2)).unwrap();
-        let mut other = walks.archive().unwrap();
+        let mut other = walks.archive(HERE).unwrap();
         other.hold(Bytes::new(1)).unwrap();
-        assert!(walks.archive().is_err(), "less is left than one more may come to");
+        assert!(walks.archive(HERE).is_err(), "less is left than one more may come to");
         one.hold(quarter.saturating_mul(3).saturating_sub(Bytes::new(UNIT))).unwrap();
         assert!(one.hold(quarter.saturating_mul(3)).is_err());
         assert!(other.hold(Bytes::new(UNIT + 1)).is_err());
         walks.listing().hold(quarter).unwrap();
         drop((one, other));
-        let all: Vec<Share> = std::iter::from_fn(|| walks.archive().ok()).collect();
-        assert_eq!(all.len(), ARCHIVES);
+        let all: Vec<Share> = std::iter::from_fn(|| walks.archive(HERE).ok()).collect();
+        assert_eq!(all.len(), EACH);
     }
 
     #[test]

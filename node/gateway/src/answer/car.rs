@@ -61,7 +61,7 @@ pub(crate) async fn answer(
     if asked.is_head() {
         *response.body_mut() = super::untold();
     } else {
-        let writer = Writer::new(asked, found, &ask, view.site().walks.archive()?)?;
+        let writer = Writer::new(asked, found, &ask, view.site().walks.archive(asked.from)?)?;
         let (writer, first) = batch::first(&view, writer).await?;
         *response.body_mut() = batch::body(view, writer, first);
     }

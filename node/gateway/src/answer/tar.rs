@@ -32,7 +32,7 @@ pub(crate) async fn answer(asked: &Asked, found: &Found, view: View) -> Result<R
         Condition::Failed => return Err(failed(&tag)),
     }
     let root = found.cid;
-    let share = view.site().walks.archive()?;
+    let share = view.site().walks.archive(asked.from)?;
     let tour = look_over(&view, Tour::new(root, share)).await?;
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();

@@ -269,7 +269,7 @@ fn leave(counter: &AtomicUsize) {
 }
 
 /// Returns what stands for an address: itself in IPv4, its /64 in IPv6.
-fn key(address: IpAddr) -> u128 {
+pub(crate) fn key(address: IpAddr) -> u128 {
     match address.to_canonical() {
         IpAddr::V4(four) => u128::from(four.to_ipv6_mapped()),
         IpAddr::V6(six) => u128::from(six) & !u128::from(u64::MAX),

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use crate::testing;
 use crate::testing::arriving::Arriving;
+use crate::walks::{ARCHIVES, EACH};
 
 /// Asks and returns status, body, how many frames it had and whether it ended well.
 async fn ask(memory: Memory, path: &str) -> (u16, Vec<u8>, usize, bool) {
@@ -119,14 +120,20 @@ async fn archives_at_once_are_counted() {
     let entry = Entry { name: "a".to_owned(), cid: file, tsize: Bytes::ZERO };
     let root = *directory(vec![entry], &Profile::default(), &mut memory).unwrap().0.cid();
     let site = testing::site(memory);
-    let all_but_one = (1..crate::walks::ARCHIVES).map(|_| site.walks.archive().unwrap());
-    let _all_but_one: Vec<_> = all_but_one.collect();
-    for format in ["car", "tar"] {
+    let begin = |from: [u8; 4], count: usize| -> Vec<_> {
+        (0..count).map(|_| site.walks.archive(from.into()).unwrap()).collect()
+    };
+    let (here, others) = ([127, 0, 0, 1], [203, 0, 113, 9]);
+    for (format, status) in [("car", 503), ("tar", 503), ("car", 429), ("tar", 429)] {
+        let _all_but_one = match status {
+            503 => [begin(others, EACH), begin(here, ARCHIVES - EACH - 1)],
+            _ => [begin(others, 0), begin(here, EACH - 1)],
+        };
         let path = format!("/ipfs/{root}?format={format}");
         let first = testing::ask(&site, "GET", &path, &[]).await;
         assert_eq!(first.status().as_u16(), 200);
         let second = testing::ask(&site, "GET", &path, &[]).await;
-        assert_eq!(second.status().as_u16(), 503);
+        assert_eq!(second.status().as_u16(), status);
         assert!(second.headers().contains_key("retry-after"));
         drop(first);
         assert_eq!(testing::get(&site, "GET", &path, &[]).await.0.as_u16(), 200, "its place is free again");

@@ -198,7 +198,7 @@ async fn memory_for_clients_changes_no_byte() {
 }
 
 fn share() -> Share {
-    Walks::new().archive().unwrap()
+    Walks::new().archive([127, 0, 0, 1].into()).unwrap()
 }
 
 /// Looks a tree over; returns how many turns it took.
@@ -316,7 +316,7 @@ fn long_paths_of_deep_directories_are_counted() {
     }
     let root = dir(&[(&many, deep)], memory);
     let walks = Walks::new();
-    let (mut tour, all) = (Tour::new(root, walks.archive().unwrap()), walks.left());
+    let (mut tour, all) = (Tour::new(root, walks.archive([127, 0, 0, 1].into()).unwrap()), walks.left());
     while tour.next(memory).unwrap().is_some() {
         assert!(all.saturating_sub(walks.left()) < pop_units::Bytes::MIB.saturating_mul(7));
     }

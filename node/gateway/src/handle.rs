@@ -64,7 +64,7 @@ fn without_body(mut response: Response<Body>) -> Response<Body> {
 async fn choose(site: &Arc<Site>, request: Request<Body>, from: IpAddr) -> Result<Response<Body>, Refusal> {
     let has_uploads = site.settings.uploads.is_some();
     request::refuse_long(request.uri())?;
-    let request = private(site, request, from)?;
+    let request = to_tls(site, request, from)?;
     match *request.method() {
         Method::GET | Method::HEAD => {}
         Method::OPTIONS => {
@@ -89,10 +89,10 @@ async fn choose(site: &Arc<Site>, request: Request<Body>, from: IpAddr) -> Resul
 }
 
 /// Sends to TLS who is to go there.
-fn private(site: &Site, request: Request<Body>, from: IpAddr) -> Result<Request<Body>, Refusal> {
-    let Some(private) = &site.private else { return Ok(request) };
+fn to_tls(site: &Site, request: Request<Body>, from: IpAddr) -> Result<Request<Body>, Refusal> {
+    let Some(to_tls) = &site.to_tls else { return Ok(request) };
     let (head, body) = request.into_parts();
-    private.lead(&site.settings, &head, from)?;
+    to_tls.lead(&site.settings, &head, from)?;
     Ok(Request::from_parts(head, body))
 }
 

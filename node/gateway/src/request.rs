@@ -10,10 +10,10 @@ pub(crate) mod cid;
 pub(crate) mod headers;
 pub(crate) mod host;
 pub(crate) mod lists;
-pub(crate) mod private;
 pub(crate) mod query;
 pub(crate) mod redirect;
 pub(crate) mod target;
+pub(crate) mod to_tls;
 
 use std::net::IpAddr;
 

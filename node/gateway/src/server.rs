@@ -117,8 +117,7 @@ impl Bound {
         let private = match &site.settings.tls {
             Some(tls) => {
                 let (acceptor, keeper) = Acceptor::new(&tls.source)?;
-                site.private =
-                    tls.redirect.map(|port| request::private::Private::new(acceptor.clone(), port));
+                site.to_tls = tls.redirect.map(|port| request::to_tls::ToTls::new(acceptor.clone(), port));
                 Some(Private { listener: accept::listen(tls.listen)?, acceptor, keeper })
             }
             None => None,

@@ -8,7 +8,7 @@ use crate::figures::Figures;
 use crate::memory::Memory;
 use crate::readers::Readers;
 use crate::request::lists::Lists;
-use crate::request::private::Private;
+use crate::request::to_tls::ToTls;
 use crate::settings::Settings;
 use crate::upload::Gate;
 use crate::walks::Walks;
@@ -18,7 +18,7 @@ pub(crate) struct Site {
     pub(crate) settings: Settings,
     pub(crate) content: Arc<dyn Content>,
     /// Who is sent to TLS; `None` when nobody is.
-    pub(crate) private: Option<Private>,
+    pub(crate) to_tls: Option<ToTls>,
     /// Who reads blocks.
     pub(crate) readers: Readers,
     /// What archives and listings remember.
@@ -44,7 +44,7 @@ impl Site {
             lists: Lists::new(&settings.lists),
             memory: Memory::new(),
             budget: Budget::new(settings.limits.in_flight),
-            private: None,
+            to_tls: None,
             figures: Figures::new(),
             settings,
             content,

@@ -41,7 +41,7 @@ pub(crate) fn moved(location: &str) -> Refusal {
 
 /// Sends the client to TLS, under a host that has a certificate there. Not to be remembered: a cache that files both
 /// schemes under one key would send whoever is there already round in circles.
-pub(crate) fn private(host: &str, port: NonZeroU16, target: Option<&PathAndQuery>) -> Refusal {
+pub(crate) fn to_tls(host: &str, port: NonZeroU16, target: Option<&PathAndQuery>) -> Refusal {
     let target = target.map(PathAndQuery::as_str).filter(|target| target.starts_with('/')).unwrap_or("/");
     let origin = match port.get() {
         443 => format!("https://{host}"),

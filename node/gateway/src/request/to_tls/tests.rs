@@ -30,7 +30,7 @@ fn leading(port: u16) -> Arc<Site> {
     let (acceptor, _keeper) = Acceptor::new(&Certificates::Files { chain, key }).unwrap();
     let uploads = Some(Uploads { tokens: None, body: pop_units::Bytes::MIB, quota: None });
     let mut site = Site::new(Settings { uploads, ..settings() }, site(Memory::new()).content.clone());
-    site.private = Some(Private::new(acceptor, NonZeroU16::new(port).unwrap()));
+    site.to_tls = Some(ToTls::new(acceptor, NonZeroU16::new(port).unwrap()));
     Arc::new(site)
 }
 

@@ -18,12 +18,12 @@ use crate::settings::Settings;
 use crate::tls::Acceptor;
 
 /// Where plain HTTP leads.
-pub(crate) struct Private {
+pub(crate) struct ToTls {
     acceptor: Acceptor,
     port: NonZeroU16,
 }
 
-impl Private {
+impl ToTls {
     /// Leads to the port where clients find the acceptor.
     pub(crate) fn new(acceptor: Acceptor, port: NonZeroU16) -> Self {
         Self { acceptor, port }
@@ -48,7 +48,7 @@ impl Private {
         }
         match head.method {
             Method::GET | Method::HEAD => {
-                Err(redirect::private(&host.to_ascii_lowercase(), self.port, head.uri.path_and_query()))
+                Err(redirect::to_tls(&host.to_ascii_lowercase(), self.port, head.uri.path_and_query()))
             }
             Method::POST => {
                 Err(Refusal::new(StatusCode::FORBIDDEN, "under this name uploads are taken over HTTPS alone")

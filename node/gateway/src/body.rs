@@ -51,6 +51,8 @@ pub(crate) struct FileBody {
     begun: Instant,
     /// Whether it goes on after its first batch: what it reads is to stay here meanwhile.
     is_long: bool,
+    /// How long a client may take for a batch before it counts as slow.
+    patience: Duration,
 }
 
 /// What happens to the bytes behind those in the feed.
@@ -72,7 +74,7 @@ impl FileBody {
         view.site().budget.watch(&feed);
         let (state, begun) = (State::Idle, Instant::now());
         let is_long = range.end.saturating_sub(range.start) > FIRST;
-        let body = Self { view, cid, left: range, feed, state, batch: FIRST, begun, is_long };
+        let body = Self { view, cid, left: range, feed, state, batch: FIRST, begun, is_long, patience: SLOW };
         if !body.left.is_empty() {
             body.read(body.left.start).await?;
         }
@@ -82,7 +84,7 @@ impl FileBody {
     /// Reads what lies from `at` on into the feed: a batch, or less where there is no room.
     fn read(&self, at: u64) -> Reading {
         let site = Arc::clone(self.view.site());
-        let want = self.batch.min(self.left.end.saturating_sub(at));
+        let want = upto(at, self.batch).min(self.left.end).saturating_sub(at);
         let (view, cid, feed) = (self.view.clone(), self.cid, Arc::clone(&self.feed));
         let work = move |blocks: &dyn BlockSource| {
             let (room, len) = site.budget.share(want);
@@ -101,7 +103,7 @@ impl FileBody {
     fn read_on(&mut self, at: u64) {
         let now = Instant::now();
         let took = now.saturating_duration_since(self.begun);
-        self.batch = if took > SLOW { FIRST } else { self.batch.saturating_mul(2).min(MOST) };
+        self.batch = if took > self.patience { FIRST } else { self.batch.saturating_mul(2).min(MOST) };
         self.begun = now;
         // A short range may take more than one batch too: of tiny leaves, or where there is no room.
         self.is_long = true;
@@ -110,9 +112,11 @@ impl FileBody {
 
     /// Reads ahead for a client that is quick, while there is room.
     fn read_ahead(&mut self, cx: &mut Context<'_>) {
+        // What was read ahead may have come without anybody having waited for it.
+        let _ = self.poll_reading(cx);
         let (end, held) = self.feed.end();
         let is_due = matches!(self.state, State::Idle) && held < self.batch && end < self.left.end;
-        if is_due && self.begun.elapsed() <= SLOW && self.view.site().budget.has_room(self.batch) {
+        if is_due && self.begun.elapsed() <= self.patience && self.view.site().budget.has_room(self.batch) {
             self.read_on(end);
             // The reading starts with its first poll.
             let _ = self.poll_reading(cx);
@@ -165,6 +169,14 @@ impl http_body::Body for FileBody {
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left.end.saturating_sub(self.left.start))
     }
+}
+
+/// Returns where the batch of so many bytes ends that begins at `at`: where another one of its size may begin, so that
+/// leaves, whose sizes are such too, are not read in odd parts. What is read first is what is asked for.
+fn upto(at: u64, batch: u64) -> u64 {
+    let end = at.saturating_add(batch);
+    let even = end.saturating_sub(end.checked_rem(batch).unwrap_or_default());
+    if batch > FIRST && even > at { even } else { end }
 }
 
 /// Reads bytes of a file as they lie in their blocks.

@@ -111,6 +111,53 @@ async fn without_room_frames_are_small_and_the_bytes_the_same() {
     }
 }
 
+#[test]
+fn batches_end_where_leaves_do() {
+    let mut ends = Vec::new();
+    let (mut at, mut batch) = (1000 + FIRST, FIRST);
+    while ends.len() < 7 {
+        batch = (batch * 2).min(MOST);
+        at = upto(at, batch);
+        ends.push(at >> 10);
+    }
+    assert_eq!(ends, [128, 256, 512, 1024, 2048, 3072, 4096]);
+    assert_eq!(upto(1000, FIRST), 1000 + FIRST, "a short range is one batch");
+    assert_eq!(upto(u64::MAX, MOST), u64::MAX);
+}
+
+/// Waits for what is read ahead until `len` bytes are there.
+async fn ahead(body: &mut FileBody, len: u64) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while body.feed.end().1 < len {
+        assert!(Instant::now() < until, "{len} bytes before {} are not read ahead", body.feed.end().0);
+        // As each frame that is taken does.
+        std::future::poll_fn(|context| {
+            body.read_ahead(context);
+            Poll::Ready(())
+        })
+        .await;
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_quick_client_never_waits_for_a_batch() {
+    const SIZE: u64 = 16 * MOST;
+    let content = dag::content(Bytes::new(SIZE).as_usize());
+    let mut blocks = Memory::new();
+    let root = dag::file(&content, 1 << 20, &mut blocks);
+    let view = local(&blocks, root, Bytes::new(32 << 20));
+    let mut body = FileBody::open(view, root, 0..SIZE).await.unwrap();
+    body.patience = Duration::MAX;
+    let mut got = Vec::new();
+    while let Some(frame) = body.frame().await {
+        got.extend_from_slice(&frame.unwrap().into_data().unwrap());
+        let len = body.batch.min(body.left.end - body.left.start);
+        ahead(&mut body, len).await;
+    }
+    assert!(got == content);
+}
+
 #[tokio::test]
 async fn all_bodies_together_hold_no_more_than_their_room() {
     let content = dag::content(4 << 20);

@@ -71,6 +71,11 @@ impl Batch {
         self.size >= self.limit || self.count >= ADDITIONS
     }
 
+    /// Returns whether at least half of what should be added was.
+    pub(crate) const fn is_half_full(&self) -> bool {
+        self.size >= self.limit / 2
+    }
+
     /// Returns how many bytes may be added until it is full.
     pub(crate) const fn room(&self) -> usize {
         self.limit.saturating_sub(self.size)

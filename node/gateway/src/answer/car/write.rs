@@ -16,6 +16,10 @@ use crate::resolve::Found;
 use crate::view::Gap;
 use crate::walks::Share;
 
+/// By how much a batch may be larger than its room: by what stands in front of its blocks, so that these are not read in
+/// odd parts.
+const SLACK: u64 = 4 << 10;
+
 /// An archive under way.
 pub(super) struct Writer {
     walk: Walk,
@@ -94,7 +98,7 @@ impl Writer {
     fn leaf(&mut self, cid: &Cid, size: u64, batch: &mut Batch, here: &Here<'_>) -> Result<bool, Gap> {
         // Before anything is said of the block, it has to be here.
         let mut rest = Rest { cid: *cid, at: 0, size };
-        let first = rest.part(batch.room(), here)?;
+        let first = rest.part(batch, here)?;
         if self.walk.on_leaf_skipped().is_err() {
             return Ok(false);
         }
@@ -105,6 +109,21 @@ impl Writer {
         Ok(true)
     }
 
+    /// Returns whether the batch holds much already and would take the next part of a block by halves.
+    fn is_better_begun_anew(&self, batch: &Batch, here: &Here<'_>) -> bool {
+        if room(batch) >= SEGMENT || !batch.is_half_full() {
+            return false;
+        }
+        let next = match &self.rest {
+            Some(rest) => rest.whole(),
+            None => {
+                let size = self.walk.want().and_then(|cid| here.site.memory.checked(cid));
+                size.unwrap_or_default().min(SEGMENT)
+            }
+        };
+        next > room(batch).saturating_add(SLACK)
+    }
+
     /// Writes what stands in front of a block. The header comes with the first: alone it would be taken for
     /// something that can be sent already.
     fn begin(&mut self, cid: &Cid, size: pop_units::Bytes, batch: &mut Batch) {
@@ -113,11 +132,23 @@ impl Writer {
     }
 }
 
+fn room(batch: &Batch) -> u64 {
+    u64::try_from(batch.room()).unwrap_or(u64::MAX).max(1)
+}
+
 impl Rest {
-    /// Reads the next part of the block, `most` bytes at most.
-    fn part(&mut self, most: usize, here: &Here<'_>) -> Result<Bytes, Gap> {
-        let most = u64::try_from(most).unwrap_or(u64::MAX).clamp(1, SEGMENT);
-        let end = self.size.min(self.at.saturating_add(most));
+    /// Returns how much of the block is read at a time.
+    fn whole(&self) -> u64 {
+        let end = self.at.saturating_add(SEGMENT);
+        let end = end.saturating_sub(end.checked_rem(SEGMENT).unwrap_or_default());
+        end.min(self.size).saturating_sub(self.at)
+    }
+
+    /// Reads the next part of the block, as far as the batch has room.
+    fn part(&mut self, batch: &Batch, here: &Here<'_>) -> Result<Bytes, Gap> {
+        let (whole, room) = (self.whole(), room(batch));
+        let len = if whole <= room.saturating_add(SLACK) { whole } else { room };
+        let end = self.at.saturating_add(len);
         let part = here.blocks.part(&self.cid, self.at..end)?.ok_or(Gap::Missing(self.cid))?;
         if pop_units::Bytes::of(&part).get() != end.saturating_sub(self.at) {
             let said = format!("block {} is shorter than it was", self.cid);
@@ -130,9 +161,9 @@ impl Rest {
 
 impl Pieces for Writer {
     fn fill(&mut self, batch: &mut Batch, here: &Here<'_>) -> Result<(), Gap> {
-        while !batch.is_full() && !here.blocks.is_spent() {
+        while !batch.is_full() && !here.blocks.is_spent() && !self.is_better_begun_anew(batch, here) {
             if let Some(rest) = &mut self.rest {
-                batch.push(rest.part(batch.room(), here)?);
+                batch.push(rest.part(batch, here)?);
                 self.rest = self.rest.take().filter(|rest| rest.at < rest.size);
             } else if !self.next(batch, here)? {
                 self.header.take().into_iter().for_each(|header| batch.push(header));

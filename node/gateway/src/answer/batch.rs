@@ -1,6 +1,6 @@
 //! Bodies of unknown length, made in batches off the runtime's threads.
 //!
-//! For a client that is quick, a batch is read while the one before is on its way, so that neither disk nor client
+//! For a client that is quick, batches are read while those before are on their way, so that neither disk nor client
 //! waits for the other. What a client has not taken yet is held as far as the budget of all bodies goes; for one that
 //! is slow, and where there is no room, batches are small and nothing is read ahead. What goes wrong after the head
 //! ends the body with an error, never early, and after all that came before. Dropping the body ends the work.
@@ -30,6 +30,9 @@ const ADDITIONS: usize = 512;
 const SMALL: usize = 4 << 10;
 /// The largest frame. What a client does not take stays in the connection's buffer by whole frames.
 const FRAME: usize = 256 << 10;
+
+/// Batches that are made ahead. Making one takes nearly as long as sending it; with one alone the client often waits.
+const AHEAD: usize = 2;
 
 /// Makes the pieces of a body, in order.
 pub(crate) trait Pieces: Send + Unpin + 'static {
@@ -179,7 +182,7 @@ pub(crate) fn body<P: Pieces>(view: View, pieces: P, first: Batch) -> Body {
         view,
         idle: Some(pieces),
         making: None,
-        ahead: None,
+        ahead: VecDeque::new(),
         ready: first.pieces,
         last: first.last,
         want: FIRST,
@@ -194,8 +197,8 @@ struct Batches<P> {
     idle: Option<P>,
     /// The batch that is being made.
     making: Option<BoxFuture<'static, Result<(P, Batch), Refusal>>>,
-    /// A batch that was made and waits for its turn.
-    ahead: Option<Batch>,
+    /// Batches that were made and wait for their turn, [`AHEAD`] at most.
+    ahead: VecDeque<Batch>,
     ready: VecDeque<Bytes>,
     /// Nothing follows what was made.
     last: bool,
@@ -212,13 +215,13 @@ impl<P: Pieces> Batches<P> {
     /// when the client is quick and there is room.
     fn turn(&mut self) {
         if self.ready.is_empty()
-            && let Some(batch) = self.ahead.take()
+            && let Some(batch) = self.ahead.pop_front()
         {
             self.ready = batch.pieces;
         }
         let is_due = self.ready.is_empty()
             || self.begun.elapsed() <= SLOW && self.view.site().budget.has_spare(self.want);
-        if self.last || self.ahead.is_some() || self.failure.is_some() || !is_due {
+        if self.last || self.ahead.len() >= AHEAD || self.failure.is_some() || !is_due {
             return;
         }
         let Some(pieces) = self.idle.take() else { return };
@@ -237,7 +240,8 @@ impl<P: Pieces> Batches<P> {
         match made {
             Ok((pieces, batch)) => {
                 self.last = batch.last;
-                (self.idle, self.ahead) = (Some(pieces), Some(batch));
+                self.idle = Some(pieces);
+                self.ahead.push_back(batch);
             }
             Err(refusal) => self.failure = Some(refusal),
         }
@@ -275,6 +279,6 @@ impl<P: Pieces> http_body::Body for Batches<P> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.last && self.ready.is_empty() && self.ahead.is_none()
+        self.last && self.ready.is_empty() && self.ahead.is_empty()
     }
 }

@@ -28,8 +28,9 @@ use crate::view::{Gap, Paced, View};
 const ADDITIONS: usize = 512;
 /// Pieces below this are copied together: one more frame costs more than the copy.
 const SMALL: usize = 4 << 10;
-/// The largest frame. What a client does not take stays in the connection's buffer by whole frames.
-const FRAME: usize = 256 << 10;
+/// The largest frame: most blocks are one. What a client does not take stays in the connection's buffer by whole frames,
+/// and in the budget.
+const FRAME: usize = 1 << 20;
 
 /// Batches that are made ahead. Making one takes nearly as long as sending it; with one alone the client often waits.
 const AHEAD: usize = 2;

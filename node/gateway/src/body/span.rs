@@ -15,7 +15,7 @@ use crate::site::Site;
 use crate::view::{Gap, Paced};
 
 /// What is read of a leaf at a time: it stays in the processor's cache until it is sent.
-pub(crate) const SEGMENT: u64 = 256 << 10;
+const SEGMENT: u64 = 256 << 10;
 /// What is read of it instead when less than that is wanted: an allocator keeps memory for each size and thread.
 const MORSEL: u64 = 64 << 10;
 

@@ -10,11 +10,13 @@ use pop_dag::{BlockSource, Cid, CodecError, Walk, What, car, is_leaf};
 use super::Ask;
 use crate::answer::batch::{Batch, Here, Pieces};
 use crate::asked::Asked;
-use crate::body::span::SEGMENT;
 use crate::refusal::Refusal;
 use crate::resolve::Found;
 use crate::view::Gap;
 use crate::walks::Share;
+
+/// What is read of a block at a time, where there is room for it: most blocks whole.
+const PART: u64 = 1 << 20;
 
 /// By how much a batch may be larger than its room: by what stands in front of its blocks, so that these are not read in
 /// odd parts.
@@ -111,14 +113,14 @@ impl Writer {
 
     /// Returns whether the batch holds much already and would take the next part of a block by halves.
     fn is_better_begun_anew(&self, batch: &Batch, here: &Here<'_>) -> bool {
-        if room(batch) >= SEGMENT || !batch.is_half_full() {
+        if room(batch) >= PART || !batch.is_half_full() {
             return false;
         }
         let next = match &self.rest {
             Some(rest) => rest.whole(),
             None => {
                 let size = self.walk.want().and_then(|cid| here.site.memory.checked(cid));
-                size.unwrap_or_default().min(SEGMENT)
+                size.unwrap_or_default().min(PART)
             }
         };
         next > room(batch).saturating_add(SLACK)
@@ -139,8 +141,8 @@ fn room(batch: &Batch) -> u64 {
 impl Rest {
     /// Returns how much of the block is read at a time.
     fn whole(&self) -> u64 {
-        let end = self.at.saturating_add(SEGMENT);
-        let end = end.saturating_sub(end.checked_rem(SEGMENT).unwrap_or_default());
+        let end = self.at.saturating_add(PART);
+        let end = end.saturating_sub(end.checked_rem(PART).unwrap_or_default());
         end.min(self.size).saturating_sub(self.at)
     }
 

@@ -75,9 +75,9 @@ impl Batch {
         self.size >= self.limit || self.count >= ADDITIONS
     }
 
-    /// Returns whether at least half of what should be added was.
+    /// Returns whether something was added, and at least half of what should be.
     pub(crate) const fn is_half_full(&self) -> bool {
-        self.size >= self.limit / 2
+        self.size > 0 && self.size >= self.limit / 2
     }
 
     /// Returns how many bytes may be added until it is full.

@@ -80,6 +80,11 @@ impl Batch {
         self.size > 0 && self.size >= self.limit / 2
     }
 
+    /// Says that what comes next is for the next batch.
+    pub(crate) const fn close_early(&mut self) {
+        self.limit = self.size;
+    }
+
     /// Returns how many bytes may be added until it is full.
     pub(crate) const fn room(&self) -> usize {
         self.limit.saturating_sub(self.size)

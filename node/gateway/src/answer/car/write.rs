@@ -100,7 +100,7 @@ impl Writer {
     fn leaf(&mut self, cid: &Cid, size: u64, batch: &mut Batch, here: &Here<'_>) -> Result<bool, Gap> {
         // Before anything is said of the block, it has to be here.
         let mut rest = Rest { cid: *cid, at: 0, size };
-        let first = rest.part(batch, here)?;
+        let Some(first) = rest.part(batch, here)? else { return Ok(true) };
         if self.walk.on_leaf_skipped().is_err() {
             return Ok(false);
         }
@@ -111,31 +111,12 @@ impl Writer {
         Ok(true)
     }
 
-    /// Returns whether the batch holds much already and would take the next part of a block by halves.
-    fn is_better_begun_anew(&self, batch: &Batch, here: &Here<'_>) -> bool {
-        if room(batch) >= PART || !batch.is_half_full() {
-            return false;
-        }
-        let next = match &self.rest {
-            Some(rest) => rest.whole(),
-            None => {
-                let size = self.walk.want().and_then(|cid| here.site.memory.checked(cid));
-                size.unwrap_or_default().min(PART)
-            }
-        };
-        next > room(batch).saturating_add(SLACK)
-    }
-
     /// Writes what stands in front of a block. The header comes with the first: alone it would be taken for
     /// something that can be sent already.
     fn begin(&mut self, cid: &Cid, size: pop_units::Bytes, batch: &mut Batch) {
         self.header.take().into_iter().for_each(|header| batch.push(header));
         batch.push(car::section_head(cid, size));
     }
-}
-
-fn room(batch: &Batch) -> u64 {
-    u64::try_from(batch.room()).unwrap_or(u64::MAX).max(1)
 }
 
 impl Rest {
@@ -146,10 +127,17 @@ impl Rest {
         end.min(self.size).saturating_sub(self.at)
     }
 
-    /// Reads the next part of the block, as far as the batch has room.
-    fn part(&mut self, batch: &Batch, here: &Here<'_>) -> Result<Bytes, Gap> {
-        let (whole, room) = (self.whole(), room(batch));
-        let len = if whole <= room.saturating_add(SLACK) { whole } else { room };
+    /// Reads the next part of the block, as far as the batch has room. A batch that holds much already is over instead
+    /// of taking half a part: then there is none.
+    fn part(&mut self, batch: &mut Batch, here: &Here<'_>) -> Result<Option<Bytes>, Gap> {
+        let whole = self.whole();
+        let room = u64::try_from(batch.room()).unwrap_or(u64::MAX);
+        let fits = whole <= room.saturating_add(SLACK);
+        if !fits && batch.is_half_full() {
+            batch.close_early();
+            return Ok(None);
+        }
+        let len = if fits { whole } else { room.max(1) };
         let end = self.at.saturating_add(len);
         let part = here.blocks.part(&self.cid, self.at..end)?.ok_or(Gap::Missing(self.cid))?;
         if pop_units::Bytes::of(&part).get() != end.saturating_sub(self.at) {
@@ -157,15 +145,17 @@ impl Rest {
             return Err(Gap::Failed(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, said)));
         }
         self.at = end;
-        Ok(part)
+        Ok(Some(part))
     }
 }
 
 impl Pieces for Writer {
     fn fill(&mut self, batch: &mut Batch, here: &Here<'_>) -> Result<(), Gap> {
-        while !batch.is_full() && !here.blocks.is_spent() && !self.is_better_begun_anew(batch, here) {
+        while !batch.is_full() && !here.blocks.is_spent() {
             if let Some(rest) = &mut self.rest {
-                batch.push(rest.part(batch, here)?);
+                if let Some(part) = rest.part(batch, here)? {
+                    batch.push(part);
+                }
                 self.rest = self.rest.take().filter(|rest| rest.at < rest.size);
             } else if !self.next(batch, here)? {
                 self.header.take().into_iter().for_each(|header| batch.push(header));
